@@ -1,0 +1,9 @@
+"""The action: −log posterior of a path and parameters given data.
+
+    A(X, θ) = Σ_k ½ (h(x(t_k)) − y_k)ᵀ R_m (h(x(t_k)) − y_k) + Σ_n ½ c_nᵀ R_f c_n + prior terms
+
+Uses `transcription`, `minimise`, `models`, `paths`, `linalg`.
+"""
+
+from deepest.action._action import Action as Action
+from deepest.action._problem import PathAction as PathAction

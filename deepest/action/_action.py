@@ -1,0 +1,249 @@
+"""From a model, data and a transcription to the action at any R_f."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from deepest.action._problem import Gaussian, Measurement, PathAction
+from deepest.linalg import BlockVector, choose_kernel
+from deepest.models import Estimable, Normal
+from deepest.paths import Grid, Observations
+from deepest.transcription import AbstractTranscription, PathProblem, Weight, points, unpoints
+
+
+class Action(eqx.Module):
+    """−log P(X, θ | Y) up to a constant, for a model, observations and a transcription.
+
+        A = Σ ½ (h(x) − y)ᵀ R_m (h(x) − y) + Σ_n ½ c_nᵀ R_f c_n + priors
+
+    - `model`: a callable `(t, x, args)`, an Equinox module with attribute `dimension` or a plain function with
+      `dimension=` beside it; `Unknown`s stand in it or in `args`.
+    - `steps`: grid steps an observation interval is cut into; or `grid`: any `Grid` (or times) that contains every
+      observation time.
+    - `model_precision`: the shape of R_f, in relative units: a scalar, (D,) per component, (D, D), or one per
+      interval as (K, D) or (K, D, D). The ladder multiplies it.
+    - `convention`: "interval" takes R_f as the precision of a defect c; "continuum" as that of the mismatch
+      w = dx/dt − F, so that the term tends to ½ ∫ wᵀ R_f w dt and does not change its meaning when the grid is refined
+      (R_f per interval = R_f/δt).
+    - `bounds`: (lower, upper) for the state, scalars or (D,), kept exactly.
+    - `initial`: a `Normal` prior of the first state.
+
+    Times are in the model's units, R_f/R_m in inverse squared units of the state over those of the measurement.
+    Raises `ValueError` before anything compiles where any of these do not fit each other.
+    """
+
+    estimable: Estimable
+    observations: Observations
+    transcription: AbstractTranscription
+    grid: Grid
+    measurement: Measurement
+    shape: Weight
+    drift: Float[Array, "interval varying"]
+    limits: tuple[Float[Array, "2 state"], Float[Array, "2 parameter"]]
+    initial: Gaussian
+    prior: Gaussian
+    reference: Float[Array, ""]
+    bounded: bool = eqx.field(static=True)
+    convention: Literal["interval", "continuum"] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        model: Callable,
+        observations: Observations,
+        transcription: AbstractTranscription,
+        *,
+        args: Any = None,
+        dimension: int | None = None,
+        steps: int = 1,
+        grid: Grid | ArrayLike | None = None,
+        model_precision: ArrayLike = 1.0,
+        convention: Literal["interval", "continuum"] = "interval",
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        initial: Normal | None = None,
+    ):
+        self.estimable = estimable = Estimable(model, args, dimension=dimension)
+        observations.check(estimable.dimension)
+        self.observations, self.transcription, self.convention = observations, transcription, convention
+        if grid is not None and steps != 1:
+            raise ValueError("Give steps= or grid=, not both.")
+        grid = Grid(observations.times).refine(steps) if grid is None else grid
+        self.grid = grid if isinstance(grid, Grid) else Grid(grid)
+        widths = _interval_widths(self.grid, transcription)
+        _check_model(estimable, self.grid, observations)
+        self.measurement = _on_grid(observations, self.grid)
+        self.shape = Weight(_shape(model_precision, widths, estimable.dimension, convention))
+        volatility = estimable.volatility(float(np.ptp(self.grid.times)))
+        self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
+        self.limits, self.bounded = _limits(estimable, bounds)
+        self.initial, self.prior = _initial(initial, estimable), Gaussian(*map(_float, estimable.prior(varying=False)))
+        self.reference = _float(observations.reference_precision)
+
+    @property
+    def count(self) -> int:
+        """The number of measured values n, by which levels are reduced."""
+        return self.observations.count
+
+    def at(self, ratio: Float[Array, ""] | float) -> PathAction:
+        """The action at R_f = ratio · R_m, as a problem to minimise; `ratio` may be traced."""
+        ratio = jnp.asarray(ratio, self.reference.dtype)
+        states = self.shape.value * (ratio * self.reference)
+        times = _float(self.grid.times)
+        return PathAction(
+            self.transcription,
+            PathProblem(self.estimable, times, Weight(_join(states, self.drift))),
+            self.measurement,
+            self.initial,
+            self.prior,
+            self._bounds(),
+            choose_kernel(self.estimable.size),
+        )
+
+    def _bounds(self) -> tuple[BlockVector, BlockVector] | None:
+        if not self.bounded and self.limits[1].shape[1] == 0:
+            return None
+        shape = (self.grid.size, self.estimable.size)
+        lower, upper = (
+            unpoints(jnp.broadcast_to(state[None], shape), shared, self.transcription.stride)
+            for state, shared in zip(*self.limits, strict=True)
+        )
+        return lower, upper
+
+    def pack(self, path: Float[Array, "time state"], parameters: Float[Array, " parameter"]) -> BlockVector:
+        """A path (N, D) and parameters (P,) as the block vector that a minimiser moves."""
+        return unpoints(path, parameters, self.transcription.stride)
+
+    def unpack(self, z: BlockVector) -> tuple[Float[Array, "time state"], Float[Array, " parameter"]]:
+        """The inverse of `pack`."""
+        return points(z, self.transcription.stride), z.shared
+
+    def level(self, cost: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The reduced level 2A/n, about 1 at the truth when R_m = 1/σ²."""
+        return 2.0 * cost / self.count
+
+
+def _float(x: ArrayLike) -> Array:
+    return jnp.asarray(x, jnp.result_type(float))
+
+
+def _interval_widths(grid: Grid, transcription: AbstractTranscription) -> np.ndarray:
+    stride, name = transcription.stride, type(transcription).__name__
+    if (grid.size - 1) % stride:
+        raise ValueError(
+            f"{name} takes {stride} grid steps an interval, so their number must be a multiple of {stride}; received "
+            f"{grid.size - 1} steps. Cut each into {stride} with steps={stride}, or leave out an observation."
+        )
+    nodes = grid.times[::stride]
+    widths = np.diff(nodes)
+    for j in range(1, stride):
+        place = (grid.times[j::stride] - nodes[:-1]) / widths
+        if not np.allclose(place, j / stride, atol=1e-4):
+            k = int(np.argmax(np.abs(place - j / stride)))
+            raise ValueError(
+                f"{name} needs its interior points evenly spaced; time {grid.times[k * stride + j]:g} is not midway "
+                f"between {nodes[k]:g} and {nodes[k + 1]:g}. Use steps={stride}."
+            )
+    return widths
+
+
+def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -> None:
+    """Trace the model once, without compiling, to see that it returns what a vector field must."""
+    dtype = jnp.result_type(float)
+    like = lambda *shape: jax.ShapeDtypeStruct(shape, dtype)
+    size, parameters = estimable.dimension, len(estimable.names)
+    varying = len(estimable.varying_names)
+    model = lambda t, x, p, v: (lambda f: f[0](t, x, f[1]))(estimable.fill(p, v))
+    rate = jax.eval_shape(model, like(), like(size), like(parameters), like(varying))
+    if not hasattr(rate, "shape") or rate.shape != (size,):
+        raise ValueError(
+            f"The model must return dx/dt of shape ({size},) for a state of that shape; it returned "
+            f"{getattr(rate, 'shape', type(rate).__name__)}."
+        )
+    if rate.dtype != dtype:
+        raise ValueError(f"The model must keep the dtype {dtype}; it returned {rate.dtype}.")
+    measured = jax.eval_shape(observations.measure, like(size))
+    if measured.shape != observations.values.shape[1:]:
+        raise ValueError(
+            f"The operator must return shape {observations.values.shape[1:]}, one entry a column of the values; it "
+            f"returned {measured.shape}."
+        )
+
+
+def _on_grid(observations: Observations, grid: Grid) -> Measurement:
+    index = grid.locate(observations.times)
+    values = np.zeros((grid.size, *observations.values.shape[1:]))
+    weight = np.zeros((grid.size, *observations.weight.shape[1:]))
+    values[index], weight[index] = observations.values, observations.weight
+    return Measurement(_float(values), _float(weight), observations)
+
+
+def _shape(given: ArrayLike, widths: np.ndarray, size: int, convention: str) -> Array:
+    """The relative R_f as (1 or K, D) or (1 or K, D, D)."""
+    given, count = np.asarray(given, float), widths.size
+    allowed = {(): (1, 1), (size,): (1, size), (count, size): (count, size)}
+    full = {(size, size): (1, size, size), (count, size, size): (count, size, size)}
+    if not np.all(np.isfinite(given)):
+        raise ValueError("The model precision must be finite.")
+    if given.shape in full and not (given.shape == (count, size)):
+        value = given.reshape(full[given.shape])
+        if not np.allclose(value, np.swapaxes(value, 1, 2)) or np.any(np.linalg.eigvalsh(value) <= 0):
+            raise ValueError("A full-matrix model precision must be symmetric and positive definite.")
+    elif given.shape in allowed:
+        value = given.reshape(allowed[given.shape]) * np.ones(size)
+        if not np.all(value > 0):
+            raise ValueError("The model precision must be positive.")
+    else:
+        raise ValueError(
+            f"The model precision must be a scalar, ({size},), ({size}, {size}), ({count}, {size}) or "
+            f"({count}, {size}, {size}); received shape {given.shape}."
+        )
+    if convention not in ("interval", "continuum"):
+        raise ValueError(f'The convention is "interval" or "continuum"; received "{convention}".')
+    if convention == "continuum":
+        uniform = np.allclose(widths, widths[0], rtol=1e-6)
+        steps = widths[:1] if uniform else widths
+        value = value / steps.reshape(-1, *(1,) * (value.ndim - 1))
+    return _float(value)
+
+
+def _join(states: Float[Array, "..."], drift: Float[Array, "interval varying"]) -> Float[Array, "..."]:
+    """R_f of the states beside the fixed random-walk precision of the varying unknowns."""
+    if drift.shape[1] == 0:
+        return states
+    count = drift.shape[0]
+    states = jnp.broadcast_to(states, (count, *states.shape[1:]))
+    if states.ndim == 2:
+        return jnp.concatenate([states, drift], axis=1)
+    return jax.vmap(jax.scipy.linalg.block_diag)(states, jax.vmap(jnp.diag)(drift))
+
+
+def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
+    own = np.array([[-np.inf], [np.inf]]) * np.ones(estimable.dimension)
+    if bounds is not None:
+        try:
+            own = np.stack([np.broadcast_to(np.asarray(b, float), (estimable.dimension,)) for b in bounds])
+        except ValueError:
+            raise ValueError(
+                f"State bounds must be scalars or have shape ({estimable.dimension},); received shapes "
+                f"{[np.shape(b) for b in bounds]}."
+            ) from None
+        if not np.all(own[0] <= own[1]):
+            k = int(np.argmin(own[0] <= own[1]))
+            raise ValueError(f"State bounds need lower ≤ upper; component {k} has {own[0, k]:g} and {own[1, k]:g}.")
+    state = np.concatenate([own, np.stack(estimable.bounds(varying=True))], axis=1)
+    shared = np.stack(estimable.bounds(varying=False))
+    return (_float(state), _float(shared)), bool(np.any(np.isfinite(state)))
+
+
+def _initial(initial: Normal | None, estimable: Estimable) -> Gaussian:
+    size = estimable.dimension
+    mean, precision = np.zeros(size), np.zeros(size)
+    if initial is not None:
+        mean = np.broadcast_to(initial.mean, (size,))
+        precision = np.broadcast_to(initial.deviation**-2.0, (size,))
+    parts = zip((mean, precision), estimable.prior(varying=True), strict=True)
+    return Gaussian(*(_float(np.concatenate(part)) for part in parts))

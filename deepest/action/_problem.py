@@ -1,0 +1,110 @@
+"""The action at one R_f, as the block problem that a minimiser sees."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from deepest.linalg import AbstractKernel, BlockVector
+from deepest.minimise import AbstractBlockProblem, Quadratic
+from deepest.paths import Observations
+from deepest.transcription import AbstractTranscription, PathProblem, add_points, energy, points, unpoints
+
+
+class Measurement(eqx.Module):
+    """The measurement term on the grid: y (N, L) and R_m (N, L) or (N, L, L), zero where nothing was measured."""
+
+    values: Float[Array, "time measured"]
+    weight: Float[Array, "time measured"] | Float[Array, "time measured measured"]
+    observations: Observations
+
+    def _apply(self, residuals):
+        if self.weight.ndim == 2:
+            return self.weight * residuals
+        return jnp.einsum("nij,nj->ni", self.weight, residuals)
+
+    def residuals(self, path):
+        return jax.vmap(self.observations.measure)(path) - self.values
+
+    def cost(self, path):
+        residuals = self.residuals(path)
+        return 0.5 * jnp.sum(residuals * self._apply(residuals))
+
+    def quadratic(self, path):
+        """Cost, gradient (N, D) and Gauss–Newton Hessian (N, D, D) or its diagonal (N, D)."""
+        residuals = self.residuals(path)
+        force = self._apply(residuals)
+        cost = 0.5 * jnp.sum(residuals * force)
+        components = self.observations.components
+        if components is not None:
+            index = np.asarray(components)
+            gradient = jnp.zeros_like(path).at[:, index].set(force, unique_indices=True)
+            if self.weight.ndim == 2:
+                return cost, gradient, jnp.zeros_like(path).at[:, index].set(self.weight, unique_indices=True)
+            full = jnp.zeros(path.shape + path.shape[1:], path.dtype)
+            return cost, gradient, full.at[:, index[:, None], index[None, :]].set(self.weight)
+        slope = jax.vmap(jax.jacfwd(self.observations.measure))(path)
+        weighed = self.weight[:, :, None] * slope if self.weight.ndim == 2 else self.weight @ slope
+        return cost, jnp.einsum("nld,nl->nd", slope, force), slope.mT @ weighed
+
+
+class Gaussian(eqx.Module):
+    """A diagonal Gaussian term ½ Σ precision (u − mean)²; precision 0 where there is none."""
+
+    mean: Float[Array, " unknown"]
+    precision: Float[Array, " unknown"]
+
+    def cost(self, u):
+        return 0.5 * jnp.sum(self.precision * (u - self.mean) ** 2)
+
+    def gradient(self, u):
+        return self.precision * (u - self.mean)
+
+
+class PathAction(AbstractBlockProblem):
+    """A(z) at one R_f, with z the path's nodes and interiors and the shared parameters.
+
+    `initial` is the prior of the first state, `prior` that of the parameters.
+    """
+
+    transcription: AbstractTranscription
+    problem: PathProblem
+    measurement: Measurement
+    initial: Gaussian
+    prior: Gaussian
+    bounds: tuple[BlockVector, BlockVector] | None
+    kernel: AbstractKernel
+
+    def terms(self, z: BlockVector) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+        """The measurement, model-error and prior terms of the action."""
+        path = points(z, self.transcription.stride)
+        residuals = self.transcription.residuals(self.problem, z)
+        prior = self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
+        return self.measurement.cost(path), energy(self.problem.weight, residuals), prior
+
+    def cost(self, z: BlockVector) -> Float[Array, ""]:
+        return sum(self.terms(z))
+
+    def quadratic(self, z, curvature):
+        layout, stride = self.kernel.layout, self.transcription.stride
+        residuals, gradient, hessian = self.transcription.quadratic(self.problem, z, layout, curvature)
+        path = points(z, stride)
+        cost, force, own = self.measurement.quadratic(path)
+        cost = cost + energy(self.problem.weight, residuals) + self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
+        force = force.at[0].add(self.initial.gradient(path[0]))
+        measured = unpoints(force, self.prior.gradient(z.shared), stride)
+        gradient = jax.tree.map(jnp.add, gradient, measured)
+        if own.ndim == 2:
+            own = own.at[0].add(self.initial.precision)
+            return Quadratic(cost, gradient, hessian.shift(unpoints(own, self.prior.precision, stride)))
+        own = own.at[0].add(jnp.diag(self.initial.precision))
+        return Quadratic(cost, gradient, add_points(hessian, own, None, jnp.diag(self.prior.precision), stride))
+
+    def scale(self, quadratic):
+        diagonal = self.problem.weight.diagonal()
+        shape = (self.problem.times.shape[0], diagonal.shape[1])
+        path = jnp.broadcast_to(jnp.max(diagonal, axis=0)[None], shape)
+        # Parameters carry units of their own: damp them by their own curvature.
+        corner = jnp.diagonal(quadratic.hessian.corner)
+        return unpoints(path, jnp.where(corner > 0, corner, 1.0), self.transcription.stride)

@@ -1,0 +1,150 @@
+"""Where the batch axis of many small matrices lies: first (one BLAS call a block) or last (SIMD lanes)."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class AbstractLayout(eqx.Module):
+    """Elementary operations on a batch of small matrices, blind to where the batch axis lies.
+
+    A batch of K matrices of shape (r, c) is (K, r, c) in `Leading` and (r, c, K) in `Trailing`;
+    a batch of vectors is (K, r) or (r, K). Everything that is elementwise needs no method.
+    """
+
+    @abc.abstractmethod
+    def matrices(self, array: Float[Array, "batch row column"]) -> Float[Array, "..."]:
+        """Bring matrices with their batch axis first into this layout."""
+
+    @abc.abstractmethod
+    def restore(self, array: Float[Array, "..."]) -> Float[Array, "batch row column"]:
+        """Bring matrices of this layout back to batch axis first."""
+
+    @abc.abstractmethod
+    def vmap(self, function: Callable, *, batched: tuple[bool, ...]) -> Callable:
+        """Map a function over the batch: inputs have it first, outputs are in this layout."""
+
+    @abc.abstractmethod
+    def tmul(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+        """aᵀ b for every matrix of the batch."""
+
+    @abc.abstractmethod
+    def mul(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
+        """a b for every matrix of the batch."""
+
+    @abc.abstractmethod
+    def transpose(self, a: Float[Array, "..."]) -> Float[Array, "..."]:
+        """aᵀ for every matrix of the batch."""
+
+    @abc.abstractmethod
+    def scalars(self, values: Float[Array, " batch"]) -> Float[Array, "..."]:
+        """One number a matrix, shaped so that it multiplies matrices."""
+
+    @abc.abstractmethod
+    def window(self, a: Float[Array, "..."], window: slice) -> Float[Array, "..."]:
+        """A slice of the batch."""
+
+    @abc.abstractmethod
+    def columns(self, a: Float[Array, "..."], window: slice) -> Float[Array, "..."]:
+        """The same columns of every matrix."""
+
+    @abc.abstractmethod
+    def gram(self, a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "row column"]:
+        """Σ_k a_kᵀ b_k, summed over the batch: one ordinary matrix."""
+
+    @abc.abstractmethod
+    def stack(self, rows: list[list[Float[Array, "..."]]]) -> Float[Array, "..."]:
+        """A block matrix from its blocks, for every matrix of the batch."""
+
+    @abc.abstractmethod
+    def overlap(self, left: Float[Array, "..."], right: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Sum of what K intervals give their left and their right nodes: K + 1 matrices."""
+
+
+class Leading(AbstractLayout):
+    """The batch axis comes first: (K, r, c). For blocks large enough for one BLAS call each."""
+
+    def matrices(self, array):
+        return array
+
+    def restore(self, array):
+        return array
+
+    def vmap(self, function, *, batched):
+        return jax.vmap(function, in_axes=tuple(0 if flag else None for flag in batched))
+
+    def tmul(self, a, b):
+        return jnp.matmul(a.mT, b)
+
+    def mul(self, a, b):
+        return jnp.matmul(a, b)
+
+    def transpose(self, a):
+        return a.mT
+
+    def scalars(self, values):
+        return values[:, None, None]
+
+    def window(self, a, window):
+        return a[window]
+
+    def columns(self, a, window):
+        return a[:, :, window]
+
+    def gram(self, a, b):
+        return a.reshape(-1, a.shape[2]).T @ b.reshape(-1, b.shape[2])
+
+    def stack(self, rows):
+        return jnp.concatenate([jnp.concatenate(row, axis=2) for row in rows], axis=1)
+
+    def overlap(self, left, right):
+        pad = ((0, 0), (0, 0))
+        return jnp.pad(left, ((0, 1), *pad)) + jnp.pad(right, ((1, 0), *pad))
+
+
+class Trailing(AbstractLayout):
+    """The batch axis comes last: (r, c, K). Every operation is elementwise along it, so that a
+    processor's vector lanes hold different matrices; products are written out as sums, which for
+    small blocks beats both BLAS and einsum."""
+
+    def matrices(self, array):
+        return jnp.moveaxis(array, 0, -1)
+
+    def restore(self, array):
+        return jnp.moveaxis(array, -1, 0)
+
+    def vmap(self, function, *, batched):
+        in_axes = tuple(0 if flag else None for flag in batched)
+        return jax.vmap(function, in_axes=in_axes, out_axes=-1)
+
+    def tmul(self, a, b):
+        return sum(a[k, :, None] * b[k, None, :] for k in range(a.shape[0]))
+
+    def mul(self, a, b):
+        return sum(a[:, k, None] * b[None, k] for k in range(a.shape[1]))
+
+    def transpose(self, a):
+        return jnp.swapaxes(a, 0, 1)
+
+    def scalars(self, values):
+        return values[None, None, :]
+
+    def window(self, a, window):
+        return a[:, :, window]
+
+    def columns(self, a, window):
+        return a[:, window, :]
+
+    def gram(self, a, b):
+        return jnp.einsum("ipk,iqk->pq", a, b)
+
+    def stack(self, rows):
+        return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows], axis=0)
+
+    def overlap(self, left, right):
+        pad = ((0, 0), (0, 0))
+        return jnp.pad(left, (*pad, (0, 1))) + jnp.pad(right, (*pad, (1, 0)))

@@ -1,0 +1,14 @@
+"""Minimisers of a cost whose Hessian is bordered block tridiagonal.
+
+    z ← z + d,   (H + λ S) d = −g,   lower ≤ z ≤ upper
+
+with H Gauss–Newton's or the exact Hessian. A minimiser sees blocks, never data.
+
+Uses `linalg`.
+"""
+
+from deepest.minimise._damped import DampedNewton as DampedNewton
+from deepest.minimise._problem import AbstractBlockProblem as AbstractBlockProblem
+from deepest.minimise._problem import Quadratic as Quadratic
+from deepest.minimise._problem import Solution as Solution
+from deepest.minimise._problem import Status as Status

@@ -1,0 +1,60 @@
+"""What a minimiser asks of a problem, and what it answers."""
+
+import abc
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int
+
+from deepest.linalg import AbstractKernel, BlockVector, BorderedTridiagonal
+
+
+class Status(eqx.Enumeration):
+    """How a minimisation ended; each item is a sentence."""
+
+    converged = "The cost no longer decreases."
+    step_limit = "The limit of steps was reached before the cost stopped decreasing."
+    stalled = (
+        "No step decreased the cost, however short. Usually rounding limits the cost "
+        "(use float64, or end the ladder earlier) or the model returns values that are not finite."
+    )
+    not_finite = "The cost at the starting point is not finite; check the model at the initial path."
+
+
+class Quadratic(eqx.Module):
+    """Cost, gradient and Hessian at one point: A(z + d) ≈ cost + gradientᵀ d + ½ dᵀ hessian d."""
+
+    cost: Float[Array, ""]
+    gradient: BlockVector
+    hessian: BorderedTridiagonal
+
+
+class AbstractBlockProblem(eqx.Module):
+    """A cost over block vectors, with optional bounds."""
+
+    kernel: eqx.AbstractVar[AbstractKernel]
+    bounds: eqx.AbstractVar[tuple[BlockVector, BlockVector] | None]
+
+    @abc.abstractmethod
+    def cost(self, z: BlockVector) -> Float[Array, ""]:
+        """The cost A(z)."""
+
+    @abc.abstractmethod
+    def quadratic(self, z: BlockVector, curvature: Bool[Array, ""] | bool) -> Quadratic:
+        """The local model: Gauss–Newton's, or where `curvature` is true the exact second-order one."""
+
+    @abc.abstractmethod
+    def scale(self, quadratic: Quadratic) -> BlockVector:
+        """The positive diagonal S by which damping is counted, in the Hessian's units."""
+
+
+class Solution(eqx.Module):
+    """Where a minimisation ended.
+
+    `damping` is the λ to start a neighbouring problem with; `steps` counts factorisations, `status` says how it ended.
+    """
+
+    z: BlockVector
+    cost: Float[Array, ""]
+    damping: Float[Array, ""]
+    steps: Int[Array, ""]
+    status: Status

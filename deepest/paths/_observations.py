@@ -1,0 +1,168 @@
+"""Measurements: values, times, what was measured, and how precisely."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from deepest.paths._grid import check_times
+
+
+class Observations(eqx.Module):
+    """Noisy measurements y_k = h(x(t_k)) + noise of some components, or of an operator h.
+
+    - `times` (K,): increasing, in the model's time units; spacing is free.
+    - `values` (K, L): NaN means missing; `mask` (K, L), True where measured, says the same.
+    - `components`: which L state components were measured; or `operator`: h(x) of shape (L,), differentiable.
+      Without either, the L values are the first L components.
+    - `noise`: standard deviation of the measurement error, a scalar, (L,) per value, (K,) given as (K, 1),
+      or (K, L); or `precision` R_m = 1/noise²: the same shapes, or full matrices (L, L) or (K, L, L).
+
+    Where values are missing, a full matrix is replaced by the precision of those present,
+    ((R_m⁻¹)_oo)⁻¹, so that masking is the same as never having measured.
+
+    Raises `ValueError`: times not finite or not increasing, shapes that disagree, no value at all, precision
+    negative or not symmetric positive definite, component out of range (by `check`).
+    """
+
+    times: Float[np.ndarray, " observation"]
+    values: Float[np.ndarray, "observation measured"]
+    present: Bool[np.ndarray, "observation measured"]
+    weight: Float[np.ndarray, "observation measured"] | Float[np.ndarray, "observation measured measured"]
+    components: tuple[int, ...] | None = eqx.field(static=True)
+    operator: Callable | None
+
+    def __init__(
+        self,
+        times: ArrayLike,
+        values: ArrayLike,
+        *,
+        components: Sequence[int] | None = None,
+        operator: Callable[[Float[Array, " state"]], Float[Array, " measured"]] | None = None,
+        noise: ArrayLike | None = None,
+        precision: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+    ):
+        self.times, values = np.asarray(times, float), np.asarray(values, float)
+        check_times(self.times, "Observations")
+        if values.ndim != 2 or values.shape[0] != self.times.size:
+            raise ValueError(
+                f"Observations at {self.times.size} times need values of shape ({self.times.size}, L); "
+                f"received shape {values.shape}."
+            )
+        self.present = np.isfinite(values)
+        if np.any(np.isinf(values)):
+            raise ValueError("Observed values must be finite, or NaN where missing; received an infinite value.")
+        if mask is not None:
+            mask = np.asarray(mask, bool)
+            if mask.shape != values.shape:
+                raise ValueError(f"The mask must have the values' shape {values.shape}; received {mask.shape}.")
+            self.present = self.present & mask
+        if not np.any(self.present):
+            raise ValueError("Every observed value is missing; at least one is needed.")
+        self.values = np.where(self.present, values, 0.0)
+        if components is not None and operator is not None:
+            raise ValueError("Give components= or operator=, not both.")
+        self.operator = operator
+        self.components = None if operator else _component_list(components, values.shape[1])
+        self.weight = _mask_precision(_precision(noise, precision, values.shape), self.present)
+
+    @property
+    def count(self) -> int:
+        """The number of measured values that are not missing."""
+        return int(self.present.sum())
+
+    @property
+    def reference_precision(self) -> float:
+        """Mean of R_m over the measured values: the R_m in which a ladder's R_f/R_m is counted."""
+        diagonal = self.weight if self.weight.ndim == 2 else np.diagonal(self.weight, axis1=1, axis2=2)
+        return float(diagonal[self.present].mean())
+
+    def check(self, dimension: int) -> None:
+        """Raise `ValueError` unless every measured component exists in a state of that dimension."""
+        for c in self.components or ():
+            if not 0 <= c < dimension:
+                raise ValueError(
+                    f"Components must lie between 0 and {dimension - 1}, the state's dimension being {dimension}; "
+                    f"received {c}."
+                )
+
+    def measure(self, state: Float[Array, " state"]) -> Float[Array, " measured"]:
+        """h(x): the measured quantities of one state."""
+        if self.operator is not None:
+            return self.operator(state)
+        return state[np.asarray(self.components)]
+
+    def select(self, window: slice) -> "Observations":
+        """The observations of a window of times, for example `slice(0, 100)`; for scoring on what was held back."""
+        keep = lambda array: array[window]
+        return eqx.tree_at(
+            lambda o: (o.times, o.values, o.present, o.weight),
+            self,
+            (keep(self.times), keep(self.values), keep(self.present), keep(self.weight)),
+        )
+
+    def masked(self) -> Float[np.ndarray, "observation measured"]:
+        """The values with NaN where they are missing, as one would plot them."""
+        return np.where(self.present, self.values, np.nan)
+
+
+def _component_list(components: Sequence[int] | None, count: int) -> tuple[int, ...]:
+    chosen = tuple(range(count)) if components is None else tuple(int(c) for c in components)
+    if len(chosen) != count:
+        raise ValueError(f"{len(chosen)} components were named, but the values have {count} columns.")
+    if len(set(chosen)) != count:
+        raise ValueError(f"Every component may be measured once; received {list(chosen)}.")
+    return chosen
+
+
+def _precision(noise, precision, shape: tuple[int, int]) -> np.ndarray:
+    """R_m as (K, L) or (K, L, L), from either way of giving it."""
+    if (noise is None) == (precision is None):
+        raise ValueError("Give the measurement error once: noise= (standard deviation) or precision= (1/noise²).")
+    if noise is not None:
+        noise = np.asarray(noise, float)
+        if noise.ndim > 2 or not np.all(noise > 0):
+            raise ValueError("The noise must be positive standard deviations, as a scalar, (L,), (K, 1) or (K, L).")
+        precision = noise**-2.0
+    given = np.asarray(precision, float)
+    count, width = shape
+    if not np.all(np.isfinite(given)):
+        raise ValueError("The precision must be finite.")
+    if given.ndim == 3 or (given.ndim == 2 and given.shape == (width, width) and width > 1 and count != width):
+        return _matrices(given, count, width)
+    try:
+        full = np.broadcast_to(given, shape)
+    except ValueError:
+        raise ValueError(
+            f"The measurement error must be a scalar, ({width},), ({count}, 1) or ({count}, {width}), or precision= as "
+            f"({width}, {width}) or ({count}, {width}, {width}); received shape {given.shape}."
+        ) from None
+    if not np.all(full >= 0):
+        raise ValueError("The precision must not be negative.")
+    return full
+
+
+def _matrices(given: np.ndarray, count: int, width: int) -> np.ndarray:
+    if given.shape not in ((width, width), (count, width, width)):
+        raise ValueError(
+            f"A full-matrix precision must be ({width}, {width}) or ({count}, {width}, {width}); received {given.shape}."
+        )
+    if not np.allclose(given, np.swapaxes(given, -1, -2), rtol=1e-8, atol=0.0):
+        raise ValueError("A full-matrix precision must be symmetric.")
+    if np.any(np.linalg.eigvalsh(given) <= 0):
+        raise ValueError("A full-matrix precision must be positive definite.")
+    return np.broadcast_to(given, (count, width, width))
+
+
+def _mask_precision(weight: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Zero weight for what is missing; full matrices are marginalised onto what is present."""
+    if weight.ndim == 2:
+        return np.where(present, weight, 0.0)
+    masked = np.zeros_like(weight)
+    for k, here in enumerate(present):
+        kept = np.ix_(here, here)
+        covariance = np.linalg.inv(weight[k])
+        masked[k][kept] = np.linalg.inv(covariance[kept])
+    return masked

@@ -1,0 +1,94 @@
+"""From the blocks of single intervals to the gradient and the bordered matrix of the whole path."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from deepest.linalg import AbstractLayout, BlockVector, BorderedTridiagonal
+
+Blocks = Float[Array, "..."]
+
+
+def assemble(
+    layout: AbstractLayout,
+    hessian: dict[tuple[int, int], Blocks],
+    loads: list[Blocks],
+    corner: Float[Array, "parameter column"],
+) -> tuple[BlockVector, BorderedTridiagonal]:
+    """Sum intervals into nodes.
+
+    `hessian[j, l]`, j ≤ l, couples the points j and l of an interval, (D, D) each; `loads[j]` (D, P + 1) couples point
+    j to the shared unknowns, the gradient standing in the last column; `corner` (P, P + 1) likewise.
+    """
+    last, parameters = len(loads) - 1, corner.shape[0]
+    inside = range(1, last)
+    symmetric = lambda j, l: hessian[j, l] if j <= l else layout.transpose(hessian[l, j])
+    ends = layout.overlap(loads[0], loads[last])
+    empty = lambda rows, columns: _empty(layout, hessian[0, last], rows, columns)
+    size, width = _shape(layout, loads[0])
+    if last > 1:
+        interior = layout.stack([[symmetric(j, l) for l in inside] for j in inside])
+        left = layout.stack([[symmetric(0, l) for l in inside]])
+        right = layout.stack([[symmetric(last, l) for l in inside]])
+        inner = layout.stack([[loads[j]] for j in inside])
+    else:
+        interior, left, right, inner = empty(0, 0), empty(size, 0), empty(size, 0), empty(0, width)
+    known, load = slice(0, parameters), slice(parameters, None)
+    gradient = BlockVector(
+        layout.restore(layout.columns(ends, load))[:, :, 0],
+        layout.restore(layout.columns(inner, load))[:, :, 0],
+        corner[:, parameters],
+    )
+    system = BorderedTridiagonal(
+        diagonal=layout.overlap(hessian[0, 0], hessian[last, last]),
+        upper=hessian[0, last],
+        border=layout.columns(ends, known),
+        interior=interior,
+        left=left,
+        right=right,
+        inner=layout.columns(inner, known),
+        corner=corner[:, :parameters],
+        layout=layout,
+    )
+    return gradient, system
+
+
+def _shape(layout: AbstractLayout, blocks: Blocks) -> tuple[int, int]:
+    return jax.eval_shape(layout.restore, blocks).shape[1:]
+
+
+def _empty(layout: AbstractLayout, like: Blocks, rows: int, columns: int) -> Blocks:
+    count = jax.eval_shape(layout.restore, like).shape[0]
+    return layout.matrices(jnp.zeros((count, rows, columns), like.dtype))
+
+
+def add_points(
+    system: BorderedTridiagonal,
+    own: Float[Array, "time state state"],
+    mixed: Float[Array, "time state parameter"] | None,
+    shared: Float[Array, "parameter parameter"],
+    stride: int,
+) -> BorderedTridiagonal:
+    """Add terms that sit at single grid points: Hessian blocks of the state, of state and parameters, and the corner."""
+    layout, count = system.layout, (own.shape[0] - 1) // stride
+    inside = [slice(j, count * stride + j, stride) for j in range(1, stride)]
+    interior, inner, border = system.interior, system.inner, system.border
+    if inside:
+        zero = jnp.zeros_like(own[inside[0]])
+        rows = [[own[s] if i == j else zero for j, s in enumerate(inside)] for i in range(len(inside))]
+        interior = interior + layout.matrices(rows[0][0] if stride == 2 else jnp.block(rows))
+    if mixed is not None:
+        border = border + layout.matrices(mixed[::stride])
+        if inside:
+            inner = inner + layout.matrices(jnp.concatenate([mixed[s] for s in inside], axis=1))
+    return BorderedTridiagonal(
+        diagonal=system.diagonal + layout.matrices(own[::stride]),
+        upper=system.upper,
+        border=border,
+        interior=interior,
+        left=system.left,
+        right=system.right,
+        inner=inner,
+        corner=system.corner + shared,
+        layout=layout,
+    )

@@ -1,0 +1,113 @@
+"""What every transcription offers, and the weights of its defects."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from equinox import AbstractClassVar
+from jaxtyping import Array, Bool, Float
+
+from deepest.linalg import AbstractLayout, BlockVector, BorderedTridiagonal
+
+Field = Callable[[Float[Array, ""], Float[Array, " state"], Float[Array, " parameter"]], Float[Array, " state"]]
+
+
+class Weight(eqx.Module):
+    """The model precision R_f of each interval's defects: (K or 1, D) diagonal, or (K or 1, D, D) full.
+
+    A leading axis of 1 means the same weight on every interval.
+    """
+
+    value: Float[Array, "interval state"] | Float[Array, "interval state state"]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether one weight serves every interval."""
+        return self.value.shape[0] == 1
+
+    def diagonal(self) -> Float[Array, "interval state"]:
+        """The diagonal of R_f on each interval."""
+        return self.value if self.value.ndim == 2 else jnp.diagonal(self.value, axis1=1, axis2=2)
+
+    def apply(self, columns: Float[Array, "interval state column"]) -> Float[Array, "interval state column"]:
+        """R_f c for defects c with the interval axis first."""
+        if self.value.ndim == 2:
+            return self.value[:, :, None] * columns
+        return self.value @ columns
+
+    def times(self, layout: AbstractLayout, blocks: Float[Array, "..."]) -> Float[Array, "..."]:
+        """R_f A for matrices A in a layout."""
+        if self.value.ndim == 2:
+            return layout.matrices(self.value[:, :, None]) * blocks
+        return layout.mul(layout.matrices(self.value), blocks)
+
+    def blocks(self, layout: AbstractLayout) -> Float[Array, "..."]:
+        """R_f itself as matrices in a layout."""
+        value = self.value if self.value.ndim == 3 else jax.vmap(jnp.diag)(self.value)
+        return layout.matrices(value)
+
+
+class PathProblem(eqx.Module):
+    """A vector field on a grid, with the weight of its defects: what a transcription works on.
+
+    `times` (N,) with N − 1 a multiple of the transcription's `stride`.
+    """
+
+    field: Field
+    times: Float[Array, " time"]
+    weight: Weight
+
+
+class AbstractTranscription(eqx.Module):
+    """A rule that turns dx/dt = F(t, x) into defects c_n on the K intervals of a grid.
+
+    `stride` grid steps make one interval, so that a grid of N points has K = (N − 1)/stride; the stride − 1 points
+    inside an interval are its interior unknowns. `defects` vectors of the state's size arise on each interval.
+    `order` is the order at which the exact solution of c = 0 converges to the flow.
+    """
+
+    stride: AbstractClassVar[int]
+    defects: AbstractClassVar[int]
+    order: AbstractClassVar[int]
+
+    @abc.abstractmethod
+    def residuals(
+        self, problem: PathProblem, z: BlockVector
+    ) -> Float[Array, "interval defect state"]:
+        """The defects c of a path; zero where it follows the model."""
+
+    @abc.abstractmethod
+    def quadratic(
+        self, problem: PathProblem, z: BlockVector, layout: AbstractLayout, curvature: Bool[Array, ""] | bool
+    ) -> tuple[Float[Array, "interval defect state"], BlockVector, BorderedTridiagonal]:
+        """Defects, and gradient and Hessian of ½ Σ cᵀ R_f c.
+
+        The Hessian is Gauss–Newton's JᵀR_f J, and where `curvature` is true, the exact one
+        JᵀR_f J + Σ (R_f c) · ∇²c.
+        """
+
+
+def points(z: BlockVector, stride: int) -> Float[Array, "time state"]:
+    """The path on all N grid points, nodes and interiors in order of time."""
+    if stride == 1:
+        return z.nodes
+    count, size = z.nodes.shape
+    inside = z.interior.reshape(count - 1, stride - 1, size)
+    body = jnp.concatenate([z.nodes[:-1, None, :], inside], axis=1)
+    return jnp.concatenate([body.reshape(-1, size), z.nodes[-1:]])
+
+
+def unpoints(path: Float[Array, "time state"], shared: Float[Array, " parameter"], stride: int) -> BlockVector:
+    """The inverse of `points`."""
+    size = path.shape[1]
+    body = path[:-1].reshape(-1, stride, size)
+    inside = body[:, 1:, :].reshape(body.shape[0], (stride - 1) * size)
+    return BlockVector(jnp.concatenate([body[:, 0], path[-1:]]), inside, shared)
+
+
+def energy(weight: Weight, residuals: Float[Array, "interval defect state"]) -> Float[Array, ""]:
+    """½ Σ cᵀ R_f c."""
+    columns = residuals.mT
+    return 0.5 * jnp.sum(columns * weight.apply(columns))

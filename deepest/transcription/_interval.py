@@ -1,0 +1,127 @@
+"""Transcriptions whose defect is any function of an interval's two ends: one-step maps and implicit rules."""
+
+import abc
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from deepest.linalg import BorderedTridiagonal
+from deepest.transcription._assemble import assemble
+from deepest.transcription._base import AbstractTranscription, Field
+
+
+class AbstractIntervalDefect(AbstractTranscription):
+    """A transcription with one defect c(t, h, x_a, x_b) an interval and no interior points.
+
+    Derivatives come from automatic differentiation of the defect itself, D + D + P directions an interval.
+    """
+
+    @abc.abstractmethod
+    def defect(
+        self,
+        field: Field,
+        t: Float[Array, ""],
+        h: Float[Array, ""],
+        ends: tuple[Float[Array, " state"], Float[Array, " state"]],
+        parameters: Float[Array, " parameter"],
+    ) -> Float[Array, " state"]:
+        """The defect of one interval that starts at t and is h wide."""
+
+    def residuals(self, problem, z):
+        one = lambda t, h, a, b: self.defect(problem.field, t, h, (a, b), z.shared)
+        times = problem.times
+        return jax.vmap(one)(times[:-1], jnp.diff(times), z.nodes[:-1], z.nodes[1:])[:, None, :]
+
+    def quadratic(self, problem, z, layout, curvature):
+        size, times = z.nodes.shape[1], problem.times
+        split = lambda u: (u[:size], u[size : 2 * size])
+        stacked = lambda a, b: jnp.concatenate([a, b, z.shared])
+        defect = lambda t, h, u: self.defect(problem.field, t, h, split(u), u[2 * size :])
+        unknowns = jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:])
+        axes = (times[:-1], jnp.diff(times), unknowns)
+        residuals = jax.vmap(defect)(*axes)
+        jacobian = layout.vmap(jax.jacfwd(defect, argnums=2), batched=(True, True, True))(*axes)
+        windows = (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
+        a, b, p = (layout.columns(jacobian, window) for window in windows)
+        weighed_a, weighed_b = (problem.weight.times(layout, x) for x in (a, b))
+        force = problem.weight.times(layout, layout.stack([[p, layout.matrices(residuals[:, :, None])]]))
+        hessian = {(0, 0): layout.tmul(a, weighed_a), (0, 1): layout.tmul(a, weighed_b), (1, 1): layout.tmul(b, weighed_b)}
+        loads = [layout.tmul(a, force), layout.tmul(b, force)]
+        gradient, system = assemble(layout, hessian, loads, layout.gram(p, force))
+        if curvature is not False:
+            multipliers = layout.restore(layout.columns(force, slice(-1, None)))[:, :, 0]
+            second = lambda t, h, u, m: jax.hessian(lambda u: jnp.vdot(m, defect(t, h, u)))(u)
+            count, width = unknowns.shape
+            bent = lax.cond(
+                curvature,
+                lambda: jax.vmap(second)(*axes, multipliers),
+                lambda: jnp.zeros((count, width, width), unknowns.dtype),
+            )
+            system = _bend(layout, bent, size, system)
+        return residuals[:, None, :], gradient, system
+
+
+def _bend(layout, second, size, system: BorderedTridiagonal) -> BorderedTridiagonal:
+    """Add second derivatives in (x_a, x_b, p), (K, 2D + P, 2D + P)."""
+    a, b, p = slice(0, size), slice(size, 2 * size), slice(2 * size, None)
+    get = lambda rows, columns: layout.matrices(second[:, rows, columns])
+    return BorderedTridiagonal(
+        diagonal=system.diagonal + layout.overlap(get(a, a), get(b, b)),
+        upper=system.upper + get(a, b),
+        border=system.border + layout.overlap(get(a, p), get(b, p)),
+        interior=system.interior,
+        left=system.left,
+        right=system.right,
+        inner=system.inner,
+        corner=system.corner + second[:, p, p].sum(0),
+        layout=layout,
+    )
+
+
+class ImplicitMidpoint(AbstractIntervalDefect):
+    """c = x_{n+1} − x_n − h F(t_n + h/2, ½(x_n + x_{n+1})): second order, symplectic for Hamiltonian F."""
+
+    stride: ClassVar[int] = 1
+    defects: ClassVar[int] = 1
+    order: ClassVar[int] = 2
+
+    def defect(self, field, t, h, ends, parameters):
+        a, b = ends
+        return b - a - h * field(t + 0.5 * h, 0.5 * (a + b), parameters)
+
+
+class RungeKutta4(AbstractIntervalDefect):
+    """c = x_{n+1} − Φ_h(x_n) with the classical Runge–Kutta map Φ: fourth order, explicit."""
+
+    stride: ClassVar[int] = 1
+    defects: ClassVar[int] = 1
+    order: ClassVar[int] = 4
+
+    def defect(self, field, t, h, ends, parameters):
+        a, b = ends
+        one = field(t, a, parameters)
+        two = field(t + 0.5 * h, a + 0.5 * h * one, parameters)
+        three = field(t + 0.5 * h, a + 0.5 * h * two, parameters)
+        four = field(t + h, a + h * three, parameters)
+        return b - a - h / 6.0 * (one + 2.0 * two + 2.0 * three + four)
+
+
+class OneStep(AbstractIntervalDefect):
+    """c = x_{n+1} − Φ(field, t, h, x_n) with any one-step map of the user's own.
+
+    `map(field, t, h, x)` takes `field(t, x)` and returns the next state (D,); for a discrete-time model,
+    `lambda field, t, h, x: field(t, x)`. Its order is the map's, which cannot be known here; it is declared 1.
+    """
+
+    map: Callable
+    stride: ClassVar[int] = 1
+    defects: ClassVar[int] = 1
+    order: ClassVar[int] = 1
+
+    def defect(self, field, t, h, ends, parameters):
+        a, b = ends
+        return b - self.map(lambda t, x: field(t, x, parameters), t, h, a)
