@@ -1,5 +1,25 @@
-from deepest import action, linalg, minimise, models, paths, transcription
-from deepest.action import Action
-from deepest.models import Unknown
-from deepest.paths import Observations, Grid
-from deepest.transcription import *
+"""deepest: machine learning and data assimilation as one variational problem."""
+
+from deepest import action as action
+from deepest import linalg as linalg
+from deepest import minimise as minimise
+from deepest import models as models
+from deepest import paths as paths
+from deepest import transcription as transcription
+from deepest.action import Action as Action
+from deepest.action import initial_paths as initial_paths
+from deepest.anneal import Ladder as Ladder
+from deepest.anneal import Prune as Prune
+from deepest.anneal import Result as Result
+from deepest.anneal import anneal as anneal
+from deepest.anneal import climb as climb
+from deepest.models import Normal as Normal
+from deepest.models import Unknown as Unknown
+from deepest.paths import Grid as Grid
+from deepest.paths import Observations as Observations
+from deepest.transcription import Euler as Euler
+from deepest.transcription import HermiteSimpson as HermiteSimpson
+from deepest.transcription import ImplicitMidpoint as ImplicitMidpoint
+from deepest.transcription import OneStep as OneStep
+from deepest.transcription import RungeKutta4 as RungeKutta4
+from deepest.transcription import Trapezoid as Trapezoid

@@ -7,3 +7,4 @@ Uses `transcription`, `minimise`, `models`, `paths`, `linalg`.
 
 from deepest.action._action import Action as Action
 from deepest.action._problem import PathAction as PathAction
+from deepest.action._starts import initial_paths as initial_paths

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from deepest.action._problem import Gaussian, Measurement, PathAction
 from deepest.linalg import BlockVector, choose_kernel
+from deepest.minimise import Box
 from deepest.models import Estimable, Normal
 from deepest.paths import Grid, Observations
 from deepest.transcription import AbstractTranscription, PathProblem, Weight, points, unpoints
@@ -103,7 +104,7 @@ class Action(eqx.Module):
             choose_kernel(self.estimable.size),
         )
 
-    def _bounds(self) -> tuple[BlockVector, BlockVector] | None:
+    def _bounds(self) -> Box | None:
         if not self.bounded and self.limits[1].shape[1] == 0:
             return None
         shape = (self.grid.size, self.estimable.size)
@@ -111,7 +112,7 @@ class Action(eqx.Module):
             unpoints(jnp.broadcast_to(state[None], shape), shared, self.transcription.stride)
             for state, shared in zip(*self.limits, strict=True)
         )
-        return lower, upper
+        return Box(lower, upper, self.bounded)
 
     def pack(self, path: Float[Array, "time state"], parameters: Float[Array, " parameter"]) -> BlockVector:
         """A path (N, D) and parameters (P,) as the block vector that a minimiser moves."""

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from deepest.linalg import AbstractKernel, BlockVector
-from deepest.minimise import AbstractBlockProblem, Quadratic
+from deepest.minimise import AbstractBlockProblem, Box, Quadratic
 from deepest.paths import Observations
 from deepest.transcription import AbstractTranscription, PathProblem, add_points, energy, points, unpoints
 
@@ -73,7 +73,7 @@ class PathAction(AbstractBlockProblem):
     measurement: Measurement
     initial: Gaussian
     prior: Gaussian
-    bounds: tuple[BlockVector, BlockVector] | None
+    bounds: Box | None
     kernel: AbstractKernel
 
     def terms(self, z: BlockVector) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:

@@ -11,7 +11,6 @@ This room knows nothing of paths, models or data, and imports nothing of deepest
 
 from deepest.linalg._bordered import BlockVector as BlockVector
 from deepest.linalg._bordered import BorderedTridiagonal as BorderedTridiagonal
-from deepest.linalg._bordered import clip as clip
 from deepest.linalg._bordered import dot as dot
 from deepest.linalg._kernel import AbstractFactor as AbstractFactor
 from deepest.linalg._kernel import AbstractKernel as AbstractKernel

@@ -25,11 +25,6 @@ def dot(a: BlockVector, b: BlockVector) -> Float[Array, ""]:
     return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def clip(z: BlockVector, lower: BlockVector, upper: BlockVector) -> BlockVector:
-    """The nearest vector in the box lower ≤ z ≤ upper."""
-    return jax.tree.map(jnp.clip, z, lower, upper)
-
-
 class BorderedTridiagonal(eqx.Module):
     """A symmetric bordered block-tridiagonal matrix with interior blocks.
 

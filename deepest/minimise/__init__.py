@@ -7,8 +7,10 @@ with H Gauss–Newton's or the exact Hessian. A minimiser sees blocks, never dat
 Uses `linalg`.
 """
 
+from deepest.minimise._box import Box as Box
 from deepest.minimise._damped import DampedNewton as DampedNewton
+from deepest.minimise._implicit import implicit as implicit
 from deepest.minimise._problem import AbstractBlockProblem as AbstractBlockProblem
 from deepest.minimise._problem import Quadratic as Quadratic
 from deepest.minimise._problem import Solution as Solution
-from deepest.minimise._problem import Status as Status
+from deepest.minimise._status import Status as Status

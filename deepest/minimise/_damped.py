@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from deepest.linalg import BlockVector, clip, dot
-from deepest.minimise._problem import AbstractBlockProblem, Quadratic, Solution, Status
+from deepest.linalg import BlockVector, dot
+from deepest.minimise._problem import AbstractBlockProblem, Quadratic, Solution
+from deepest.minimise._status import Status
 
 
 class _Trial(eqx.Module):
@@ -26,7 +27,7 @@ class _State(eqx.Module):
     cost: Float[Array, ""]
     damping: Float[Array, ""]
     steps: Array
-    status: Status
+    status: Array
     running: Bool[Array, ""]
 
 
@@ -37,11 +38,9 @@ class DampedNewton(eqx.Module):
     predicts well (ratio above ¾), grows by 3 where it predicts badly (below ¼) and by 6 at a rejection. A
     component at a bound whose gradient points outward is held there exactly, and released when the gradient turns.
 
-    - `tolerance`: stop when a step's predicted and actual decrease fall below tolerance × cost.
-    - `limit`: at most this many factorisations.
+    `limit` is the most factorisations one minimisation may take. Source: [nocedal2006].
     """
 
-    tolerance: float = 1e-6
     limit: int = 200
 
     def minimise(
@@ -49,22 +48,28 @@ class DampedNewton(eqx.Module):
         problem: AbstractBlockProblem,
         z: BlockVector,
         *,
-        damping: Float[Array, ""],
-        floor: Float[Array, ""],
+        tolerance: Float[Array, ""] | float,
+        damping: Float[Array, ""] | float = 1e-3,
+        floor: Float[Array, ""] | float = 0.0,
         curvature: Bool[Array, ""] | bool = False,
     ) -> Solution:
-        """Minimise from z with starting damping λ ≥ `floor`; exact second order where `curvature` is true."""
+        """Minimise from z until a step's predicted and actual decrease fall below `tolerance` × cost.
+
+        λ starts at `damping` and never falls below `floor`, both in units of the problem's scale S. The Hessian is
+        Gauss–Newton's, or the exact one where `curvature` is true.
+        """
         if problem.bounds is not None:
-            z = clip(z, *problem.bounds)
+            z = problem.bounds.clip(z)
         cost = problem.cost(z)
         finite = jnp.isfinite(cost)
-        status = Status.where(finite, Status.step_limit, Status.not_finite)
+        status = jnp.where(finite, Status.step_limit, Status.not_finite)
+        damping, floor, tolerance = (jnp.asarray(x, cost.dtype) for x in (damping, floor, tolerance))
         start = _State(z, cost, jnp.maximum(damping, floor), jnp.asarray(0), status, finite)
 
         def body(state):
             quadratic = problem.quadratic(state.z, curvature)
             trial = self._search(problem, state, quadratic)
-            return self._judge(state, trial, floor)
+            return self._judge(state, trial, floor, tolerance)
 
         end = lax.while_loop(lambda s: s.running & (s.steps < self.limit), body, start)
         return Solution(end.z, end.cost, end.damping, end.steps, end.status)
@@ -74,7 +79,7 @@ class DampedNewton(eqx.Module):
         gradient, hessian = quadratic.gradient, quadratic.hessian
         scale = problem.scale(quadratic)
         if problem.bounds is not None:
-            free = _free(state.z, gradient, *problem.bounds)
+            free = problem.bounds.free(state.z, gradient)
             gradient = jax.tree.map(jnp.multiply, gradient, free)
             scale = jax.tree.map(jnp.multiply, scale, free)
             hessian = hessian.restrict(free)
@@ -85,7 +90,7 @@ class DampedNewton(eqx.Module):
             step = problem.kernel.solve(damped, jax.tree.map(jnp.negative, gradient))
             z = jax.tree.map(jnp.add, state.z, step)
             if problem.bounds is not None:
-                z = clip(z, *problem.bounds)
+                z = problem.bounds.clip(z)
                 step = jax.tree.map(jnp.subtract, z, state.z)
             weighed = jax.tree.map(jnp.multiply, scale, step)
             predicted = 0.5 * (trial.damping * dot(step, weighed) - dot(gradient, step))
@@ -103,26 +108,16 @@ class DampedNewton(eqx.Module):
         )
         return lax.while_loop(unsettled, attempt, blank)
 
-    def _judge(self, state: _State, trial: _Trial, floor: Float[Array, ""]) -> _State:
+    def _judge(self, state: _State, trial: _Trial, floor, tolerance) -> _State:
         gained = state.cost - trial.cost
         ratio = gained / jnp.maximum(trial.predicted, jnp.finfo(gained.dtype).tiny)
         factor = jnp.where(ratio > 0.75, 0.125, jnp.where(ratio > 0.25, 1.0, 3.0))
-        small = (trial.predicted < self.tolerance * trial.cost) & (gained < self.tolerance * trial.cost)
+        small = (trial.predicted < tolerance * trial.cost) & (gained < tolerance * trial.cost)
         stalled = ~trial.accepted & (state.steps + trial.tries < self.limit)
-        status = Status.where(trial.accepted & small, Status.converged, Status.step_limit)
-        status = Status.where(stalled, Status.stalled, status)
+        status = jnp.where(trial.accepted & small, Status.converged, Status.step_limit)
+        status = jnp.where(stalled, Status.stalled, status)
         z, cost = jax.tree.map(
             lambda new, old: jnp.where(trial.accepted, new, old), (trial.z, trial.cost), (state.z, state.cost)
         )
         damping = jnp.maximum(jnp.where(trial.accepted, factor, 1.0) * trial.damping, floor)
         return _State(z, cost, damping, state.steps + trial.tries, status, trial.accepted & ~small)
-
-
-def _free(z: BlockVector, gradient: BlockVector, lower: BlockVector, upper: BlockVector) -> BlockVector:
-    """1 where a component may move, 0 where it sits at a bound with the gradient pointing out."""
-
-    def one(z, g, low, high):
-        held = ((z <= low) & (g > 0)) | ((z >= high) & (g < 0))
-        return jnp.where(held, 0.0, 1.0).astype(z.dtype)
-
-    return jax.tree.map(one, z, gradient, lower, upper)

@@ -6,18 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
 
 from deepest.linalg import AbstractKernel, BlockVector, BorderedTridiagonal
-
-
-class Status(eqx.Enumeration):
-    """How a minimisation ended; each item is a sentence."""
-
-    converged = "The cost no longer decreases."
-    step_limit = "The limit of steps was reached before the cost stopped decreasing."
-    stalled = (
-        "No step decreased the cost, however short. Usually rounding limits the cost "
-        "(use float64, or end the ladder earlier) or the model returns values that are not finite."
-    )
-    not_finite = "The cost at the starting point is not finite; check the model at the initial path."
+from deepest.minimise._box import Box
 
 
 class Quadratic(eqx.Module):
@@ -32,7 +21,7 @@ class AbstractBlockProblem(eqx.Module):
     """A cost over block vectors, with optional bounds."""
 
     kernel: eqx.AbstractVar[AbstractKernel]
-    bounds: eqx.AbstractVar[tuple[BlockVector, BlockVector] | None]
+    bounds: eqx.AbstractVar[Box | None]
 
     @abc.abstractmethod
     def cost(self, z: BlockVector) -> Float[Array, ""]:
@@ -50,11 +39,12 @@ class AbstractBlockProblem(eqx.Module):
 class Solution(eqx.Module):
     """Where a minimisation ended.
 
-    `damping` is the λ to start a neighbouring problem with; `steps` counts factorisations, `status` says how it ended.
+    `damping` is the λ to start a neighbouring problem with; `steps` counts factorisations, `status` is a
+    `Status`, as an integer.
     """
 
     z: BlockVector
     cost: Float[Array, ""]
     damping: Float[Array, ""]
     steps: Int[Array, ""]
-    status: Status
+    status: Int[Array, ""]

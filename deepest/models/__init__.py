@@ -6,6 +6,7 @@ Write what you know as numbers and put `Unknown(lower, upper)` where you do not.
 This room imports nothing of deepest.
 """
 
+from deepest.models._integrate import integrate as integrate
 from deepest.models._lorenz import Lorenz63 as Lorenz63
 from deepest.models._lorenz import Lorenz96 as Lorenz96
 from deepest.models._unknown import Estimable as Estimable

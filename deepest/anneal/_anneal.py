@@ -1,0 +1,178 @@
+"""The one annealing loop: rungs are compiled, the host prunes, reports and stops between them."""
+
+import dataclasses
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+
+from deepest.action import Action, initial_paths
+from deepest.anneal._ladder import Ladder
+from deepest.anneal._prune import Prune
+from deepest.anneal._result import Result, consistent
+from deepest.anneal._rung import FINE, ROUGH, Members, advance
+from deepest.minimise import DampedNewton, Status
+
+# The lowest level is flat where one rung changes it by less than this, relative.
+_FLAT = 3e-4
+
+_advance = eqx.filter_jit(advance)
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What the loop tells between rungs: rung β of `rungs`, R_f/R_m, how many members go on, the lowest level."""
+
+    rung: int
+    rungs: int
+    ratio: float
+    active: int
+    members: int
+    lowest: float
+
+
+def anneal(
+    action: Action,
+    ladder: Ladder | None = None,
+    *,
+    members: int = 64,
+    key: PRNGKeyArray | None = None,
+    starts: tuple[Float[ArrayLike, "member time state"], Float[ArrayLike, "member parameter"]] | None = None,
+    spread: tuple[ArrayLike, ArrayLike] | None = None,
+    prune: Prune | None = Prune(),
+    stop: bool = True,
+    minimiser: DampedNewton | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Climb the ladder with an ensemble of paths, and return every level and the lowest path.
+
+        X_β = argmin A(X; R_f = R_f0 α^β), started at X_{β−1}, for each member
+
+    - `members` and `key`: random starts from `initial_paths`, in `spread` where given; or `starts`: paths
+      (member, N, D) and parameters (member, P) of your own.
+    - `prune`: which members go on (`Prune`), or None to take all of them all the way.
+    - `stop`: end the climb at the rung where the lowest level is flat (changes by less than 3e-4 a rung) and
+      consistent with χ².
+    - `progress`: called on the host after every rung.
+
+    Each rung is one compiled call; a problem of the same shapes compiles once, whatever its data. Raises `ValueError`
+    for starts that do not fit, no key, or a ladder that the dtype cannot carry. A member that fails is left out
+    with its status; the others go on. Source: [ye2015].
+    """
+    ladder = Ladder() if ladder is None else ladder
+    ladder.check(jnp.result_type(float))
+    loop = _Loop(action, ladder, prune, stop, minimiser or DampedNewton(), progress)
+    return loop.run(*_starts(action, members, key, starts, spread))
+
+
+def _starts(action: Action, members: int, key, starts, spread) -> tuple[Array, Array]:
+    if starts is None:
+        if key is None:
+            raise ValueError("Random starts need key=jax.random.key(seed); or pass starts=(paths, parameters).")
+        if members < 1:
+            raise ValueError(f"An ensemble needs at least one member; received members={members}.")
+        return initial_paths(action, members, key, spread=spread)
+    dtype = jnp.result_type(float)
+    paths, parameters = (jnp.asarray(x, dtype) for x in starts)
+    shape, count = (action.grid.size, action.estimable.size), len(action.estimable.names)
+    if paths.ndim != 3 or paths.shape[1:] != shape or parameters.shape != (paths.shape[0], count):
+        raise ValueError(
+            f"Starts must be paths (members, {shape[0]}, {shape[1]}) and parameters (members, {count}); received "
+            f"{paths.shape} and {parameters.shape}."
+        )
+    return paths, parameters
+
+
+class _Loop:
+    """The state of one climb on the host."""
+
+    def __init__(self, action, ladder, prune, stop, minimiser, progress):
+        self.action, self.ladder, self.prune, self.stop = action, ladder, prune, stop
+        self.minimiser, self.progress = minimiser, progress
+        self.ratios = ladder.ratios
+
+    def run(self, paths: Array, parameters: Array) -> Result:
+        count, rungs = paths.shape[0], self.ratios.size
+        self.members = Members.start(self.action, paths, parameters)
+        self.levels = np.full((rungs, count), np.nan)
+        self.steps = np.zeros((rungs, count), int)
+        self.estimates = np.full((rungs, *parameters.shape), np.nan)
+        self.reached = np.full(count, -1)
+        self.alive = np.ones(count, bool)
+        self.top = rungs - 1
+        active = self.alive.copy()
+        first = True
+        while active.any():
+            self._wave(active, first and self.prune is not None)
+            first = False
+            if self.prune is None or (self.stop and self._settled()):
+                break
+            waiting = self.alive & (self.reached < self.top)
+            latest = self.levels[np.maximum(self.reached, 0), np.arange(count)]
+            active = self.prune.resume(latest, self.reached, waiting, self._lowest())
+        return self._result()
+
+    def _wave(self, active: Bool[np.ndarray, " member"], shed: bool) -> None:
+        """Take the active members to the top, shedding the worse of them on the way where `shed`."""
+        for rung in range(self.reached[active].min() + 1, self.top + 1):
+            here = active & (self.reached == rung - 1)
+            last = rung == self.top
+            self._climb(rung, here, FINE if last else ROUGH)
+            active = active & self.alive & (self.levels[rung] <= self._lowest())
+            if not active.any():
+                return
+            if self.stop and not last and self._flat(rung, active):
+                self._climb(rung, active, FINE)
+                self.top = rung
+                return
+            if shed and not last:
+                active = np.asarray(self.prune.keep(jnp.asarray(self.levels[rung]), jnp.asarray(active)))
+
+    def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> None:
+        dtype = self.members.cost.dtype
+        tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
+        scalars = (jnp.asarray(self.ratios[rung], dtype), jnp.asarray(here), jnp.asarray(tolerance, dtype))
+        self.members = _advance(self.action, self.minimiser, self.members, *scalars)
+        cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
+        self.levels[rung, here] = self.action.level(cost)[here]
+        self.steps[rung, here] += np.asarray(self.members.steps)[here]
+        self.estimates[rung, here] = np.asarray(self.members.z.shared)[here]
+        self.reached[here] = rung
+        self.alive &= ~here | (np.isfinite(cost) & (status != Status.not_finite))
+        if self.progress is not None:
+            level = np.nanmin(self.levels[rung]) if np.isfinite(self.levels[rung]).any() else np.nan
+            report = Progress(rung, self.ratios.size, self.ratios[rung], int(here.sum()), here.size, float(level))
+            self.progress(report)
+
+    def _flat(self, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
+        if rung == 0:
+            return False
+        lowest = np.flatnonzero(active)[np.argmin(self.levels[rung, active])]
+        now, before = self.levels[rung, lowest], self.levels[rung - 1, lowest]
+        return abs(now - before) <= _FLAT * now and consistent(self.action, now)
+
+    def _lowest(self) -> float:
+        """The lowest level at the top; nothing can win that is above it. A margin lets equals finish."""
+        finished = self.levels[self.top][self.alive & (self.reached >= self.top)]
+        return float(finished.min() * (1.0 + 1e-3)) if finished.size else np.inf
+
+    def _settled(self) -> bool:
+        return bool(consistent(self.action, self._lowest()))
+
+    def _result(self) -> Result:
+        status = np.asarray(self.members.status).copy()
+        status[self.alive & (self.reached < self.top)] = Status.pruned
+        shown = self.top + 1
+        paths, _ = eqx.filter_vmap(self.action.unpack)(self.members.z)
+        return Result(
+            action=self.action,
+            ladder=self.ladder,
+            levels=self.levels[:shown],
+            steps=self.steps[:shown],
+            estimates=self.estimates[:shown],
+            status=status,
+            paths=np.asarray(paths),
+            parameters=np.asarray(self.members.z.shared),
+        )

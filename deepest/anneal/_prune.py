@@ -1,0 +1,45 @@
+"""Which members go on."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+
+class Prune(eqx.Module):
+    """Continue only the members whose level can still win.
+
+    A level never falls along the ladder, dA*/dR_f = ½ Σ c² ≥ 0, so a member whose level already exceeds the level of
+    one that has reached the end cannot win. And levels on early rungs rank the members nearly as at the end, so
+    from each rung only the better `share` goes on, down to `width` members; the rest wait, and are taken up again,
+    best first, `width` at a time, as long as the lowest level at the end is not consistent with the data's χ².
+    Nothing is given up that could have won.
+
+    Raises `ValueError` unless width ≥ 1 and 0 < share ≤ 1.
+    """
+
+    width: int = 4
+    share: float = 0.5
+
+    def __check_init__(self):
+        if self.width < 1 or not 0 < self.share <= 1:
+            raise ValueError(
+                f"Pruning needs width ≥ 1 and 0 < share ≤ 1; received width={self.width}, share={self.share}."
+            )
+
+    def keep(self, levels: Float[Array, " member"], active: Bool[Array, " member"]) -> Bool[Array, " member"]:
+        """Of the active members, those that go on to the next rung; traceable."""
+        ranked = jnp.where(active & jnp.isfinite(levels), levels, jnp.inf)
+        rank = jnp.argsort(jnp.argsort(ranked))
+        quota = jnp.maximum(self.width, jnp.ceil(self.share * jnp.sum(active).astype(levels.dtype)).astype(int))
+        return active & (rank < quota) & jnp.isfinite(ranked)
+
+    def resume(
+        self, levels: Float[np.ndarray, " member"], reached: np.ndarray, waiting: Bool[np.ndarray, " member"], bound: float
+    ) -> Bool[np.ndarray, " member"]:
+        """Of the waiting members, the `width` most promising that can still fall below `bound`."""
+        able = np.flatnonzero(waiting & (levels < bound))
+        best = able[np.lexsort((levels[able], -reached[able]))][: self.width]
+        chosen = np.zeros_like(waiting)
+        chosen[best] = True
+        return chosen

@@ -1,0 +1,171 @@
+"""What an annealing run found."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from deepest.action import Action
+from deepest.anneal._ladder import Ladder
+from deepest.minimise import Status
+from deepest.models import integrate
+
+
+def consistent(action: Action, level: float) -> bool:
+    """Whether a reduced level is what χ² allows: within four standard deviations √(2/n) of 1, below it further by
+    the state and parameters that were fitted to the n measured values."""
+    fitted = (action.estimable.size + len(action.estimable.names)) / action.count
+    width = 4.0 * np.sqrt(2.0 / action.count)
+    return bool(1.0 - width - fitted <= level <= 1.0 + width)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """One member's estimate: `path` (N, D) on `times` (N,), `parameters` by name, and `model`, `args` with numbers
+    in place of the unknowns; `varying` holds the paths (N,) of unknowns that vary."""
+
+    member: int
+    level: float
+    times: Float[np.ndarray, " time"]
+    path: Float[np.ndarray, "time state"]
+    parameters: dict[str, float]
+    varying: dict[str, Float[np.ndarray, " time"]]
+    model: Callable
+    args: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """The model run on from the end of an estimate: `path` (T, D) on `times` (T,)."""
+
+    times: Float[np.ndarray, " time"]
+    path: Float[np.ndarray, "time state"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the levels say.
+
+    `gap` = A₁ − A₀ is the action between the two lowest distinct levels at the top of the ladder, and
+    `dominance` = e^(−gap) the paper's measure of what the second contributes to expectations; both None where only
+    one level got there. `flat_from` is the first rung from which the lowest level changed by less than 1 % in all.
+    """
+
+    level: float
+    consistent: bool
+    rungs: int
+    flat_from: int
+    finished: int
+    winners: int
+    gap: float | None
+    dominance: float | None
+
+    def __str__(self) -> str:
+        verdict = "consistent" if self.consistent else "NOT consistent"
+        gap = "no second level reached the top" if self.gap is None else (
+            f"gap to the second A₁ − A₀ = {self.gap:.4g}, e^(−gap) = {self.dominance:.2g}"
+        )
+        return (
+            f"Lowest level {self.level:.4f}, {verdict} with χ²; {self.rungs} rungs climbed, flat from rung "
+            f"{self.flat_from}; {self.finished} members reached the top, {self.winners} of them the lowest level; {gap}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """An annealed ensemble.
+
+    - `levels`, `steps` (rung, member): reduced action levels 2A/n, NaN where a member did not go, and factorisations.
+    - `estimates` (rung, member, P): parameters along the ladder, in the order of `parameter_names`.
+    - `status` (member,): `Status` codes; `paths` (member, N, D) and `parameters` (member, P) at each member's
+      last rung.
+
+    Rungs end where the climb stopped, which may be below the ladder's top.
+    """
+
+    action: Action
+    ladder: Ladder
+    levels: Float[np.ndarray, "rung member"]
+    steps: Int[np.ndarray, "rung member"]
+    estimates: Float[np.ndarray, "rung member parameter"]
+    status: Int[np.ndarray, " member"]
+    paths: Float[np.ndarray, "member time state"]
+    parameters: Float[np.ndarray, "member parameter"]
+
+    @property
+    def ratios(self) -> Float[np.ndarray, " rung"]:
+        """R_f/R_m on the rungs climbed, per interval in the ½-sum form."""
+        return self.ladder.ratios[: self.levels.shape[0]]
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the estimated parameters, from where they stand in the model."""
+        return self.action.estimable.names
+
+    @property
+    def order(self) -> Int[np.ndarray, " finished"]:
+        """Members that reached the top, lowest level first."""
+        top = np.where(self.status == Status.not_finite, np.nan, self.levels[-1])
+        return np.argsort(top)[: int(np.isfinite(top).sum())]
+
+    @cached_property
+    def best(self) -> Estimate:
+        """The estimate at the lowest level. Raises `ValueError` where no member reached the top."""
+        if self.order.size == 0:
+            sentences = {Status(code).sentence for code in self.status}
+            raise ValueError("No member reached the top of the ladder. " + " ".join(sorted(sentences)))
+        return self.estimate(int(self.order[0]))
+
+    def estimate(self, member: int) -> Estimate:
+        """The estimate of one member, at its last rung."""
+        estimable, path = self.action.estimable, self.paths[member]
+        size, parameters = estimable.dimension, self.parameters[member]
+        model, args = estimable.fill(jnp.asarray(parameters), jnp.asarray(path[-1, size:]))
+        reached = self.levels[:, member][np.isfinite(self.levels[:, member])]
+        return Estimate(
+            member=member,
+            level=float(reached[-1]) if reached.size else float("nan"),
+            times=self.action.grid.times,
+            path=path[:, :size],
+            parameters=dict(zip(estimable.names, parameters.tolist(), strict=True)),
+            varying=dict(zip(estimable.varying_names, path[:, size:].T, strict=True)),
+            model=model,
+            args=args,
+        )
+
+    @cached_property
+    def report(self) -> Report:
+        """What the levels say: consistency, flatness, gap and dominance."""
+        best, order = self.best, self.order
+        final, along = self.levels[-1, order], self.levels[:, best.member]
+        same = final <= best.level * (1.0 + 1e-3)
+        others = final[~same]
+        gap = 0.5 * self.action.count * float(others[0] - best.level) if others.size else None
+        flat = np.flatnonzero(np.abs(along - best.level) <= 0.01 * best.level)
+        return Report(
+            level=best.level,
+            consistent=consistent(self.action, best.level),
+            rungs=self.levels.shape[0],
+            flat_from=int(flat[0]),
+            finished=order.size,
+            winners=int(same.sum()),
+            gap=gap,
+            dominance=None if gap is None else float(np.exp(-gap)),
+        )
+
+    def forecast(self, until: float, *, step: float | None = None) -> Forecast:
+        """Run the best model on from the end of its path to time `until`, saved every `step` (default: the grid's).
+
+        Unknowns that vary keep their last value. Raises `ValueError` unless `until` lies beyond the data.
+        """
+        best, end = self.best, float(self.action.grid.times[-1])
+        if not until > end:
+            raise ValueError(f"A forecast ends after the data, at {end:g}; received until={until:g}.")
+        step = float(np.median(np.diff(best.times))) if step is None else step
+        times = end + step * np.arange(int(np.floor((until - end) / step + 1e-6)) + 1)
+        path = integrate(best.model, jnp.asarray(best.path[-1]), times, best.args)
+        return Forecast(times, np.asarray(path))

@@ -1,0 +1,53 @@
+"""One function, many members."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, PyTree
+
+
+def spread(
+    function: Callable[[PyTree], PyTree],
+    members: PyTree[Array],
+    active: Bool[Array, " member"],
+    *,
+    vectorise: bool | None = None,
+) -> PyTree[Array]:
+    """`function(member)` for every active member; the others come back unchanged.
+
+    `function` maps a member to a member of the same structure, shapes and dtypes; `members` carries a leading
+    member axis. Members are shared out over all devices, active ones evenly. On one device `vectorise` decides:
+    `vmap`, in which all members iterate together until the last has ended, pays on an accelerator; one after the
+    other, each stopping when it is done and inactive ones costing nothing, pays on a CPU, where a member's data
+    then stays in cache. By default the platform decides.
+    """
+    devices = np.asarray(jax.local_devices())
+    if vectorise is None:
+        vectorise = devices[0].platform != "cpu"
+    count = active.shape[0]
+    if devices.size == 1 or count == 1:
+        return _local(function, members, active, vectorise)
+    # Active members first, then dealt like cards, so that every device has its share of them.
+    padded = -(-count // devices.size) * devices.size
+    order = jnp.pad(jnp.argsort(~active, stable=True), (0, padded - count))
+    deal = order.reshape(-1, devices.size).T.ravel()
+    first = jnp.arange(padded).reshape(-1, devices.size).T.ravel() < count
+    mesh, spec = Mesh(devices, ("member",)), PartitionSpec("member")
+    local = lambda members, active: _local(function, members, active, vectorise)
+    run = jax.shard_map(local, mesh=mesh, in_specs=(spec, spec), out_specs=spec, check_vma=False)
+    done = run(jax.tree.map(lambda x: x[deal], members), active[deal] & first)
+    where = jnp.where(first, deal, count)
+    return jax.tree.map(lambda old, new: old.at[where].set(new, mode="drop"), members, done)
+
+
+def _local(function, members: Any, active, vectorise: bool):
+    keep = lambda member: member
+    run = lambda pair: lax.cond(pair[1], function, keep, pair[0])
+    if vectorise:
+        return jax.vmap(lambda *pair: run(pair))(members, active)
+    return lax.map(run, (members, active))
