@@ -122,7 +122,7 @@ class Action(eqx.Module):
         """The inverse of `pack`."""
         return points(z, self.transcription.stride), z.shared
 
-    def level(self, cost: Float[Array, "..."]) -> Float[Array, "..."]:
+    def level(self, cost: Float[Array | np.ndarray, "..."]) -> Float[Array | np.ndarray, "..."]:
         """The reduced level 2A/n, about 1 at the truth when R_m = 1/σ²."""
         return 2.0 * cost / self.count
 

@@ -3,7 +3,7 @@
 At small R_f the action is nearly quadratic in what is measured; raising R_f while following each minimum, over many
 starting paths, finds the global minimum of the action at large R_f.
 
-Uses `action`, `minimise`, `ensemble`, `io`.
+Uses `action`, `transcription`, `minimise`, `linalg`, `models`, `paths`, `ensemble`, `io`.
 """
 
 from deepest.anneal._anneal import Progress as Progress
@@ -12,5 +12,7 @@ from deepest.anneal._ladder import Ladder as Ladder
 from deepest.anneal._prune import Prune as Prune
 from deepest.anneal._result import Estimate as Estimate
 from deepest.anneal._result import Result as Result
+from deepest.anneal._result import expected as expected
+from deepest.anneal._result import load as load
 from deepest.anneal._rung import Members as Members
 from deepest.anneal._rung import climb as climb

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,17 +11,25 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from deepest.action import Action
+from deepest.anneal import _archive
 from deepest.anneal._ladder import Ladder
 from deepest.minimise import Status
 from deepest.models import integrate
+from deepest.transcription import AbstractTranscription
+
+
+def expected(action: Action) -> tuple[float, float]:
+    """The lowest and highest reduced level that χ² allows: within four standard deviations √(2/n) of 1, below it further
+    by the state and parameters that were fitted to the n measured values."""
+    fitted = (action.estimable.size + len(action.estimable.names)) / action.count
+    width = 4.0 * np.sqrt(2.0 / action.count)
+    return float(1.0 - width - fitted), float(1.0 + width)
 
 
 def consistent(action: Action, level: float) -> bool:
-    """Whether a reduced level is what χ² allows: within four standard deviations √(2/n) of 1, below it further by
-    the state and parameters that were fitted to the n measured values."""
-    fitted = (action.estimable.size + len(action.estimable.names)) / action.count
-    width = 4.0 * np.sqrt(2.0 / action.count)
-    return bool(1.0 - width - fitted <= level <= 1.0 + width)
+    """Whether a reduced level is what χ² allows."""
+    lowest, highest = expected(action)
+    return bool(lowest <= level <= highest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,3 +178,42 @@ class Result:
         times = end + step * np.arange(int(np.floor((until - end) / step + 1e-6)) + 1)
         path = integrate(best.model, jnp.asarray(best.path[-1]), times, best.args)
         return Forecast(times, np.asarray(path))
+
+    def save(self, path: str | PathLike[str], *, force: bool = False) -> None:
+        """Write everything to one NetCDF-4 file, which `deepest.load` and `xarray.open_datatree` read.
+
+        Groups `posterior`, `sample_stats`, `observed_data` and `constant_data`, as in ArviZ. Code is stored by name: a
+        model, operator or transcription that cannot be imported by name (a lambda, something from a notebook) is left
+        out, and handed to `load` again.
+
+        Raises `FileExistsError` where `path` exists, unless `force`; `OSError` in one sentence where it cannot be
+        written. The file is whole or absent.
+        """
+        _archive.write(path, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}, force=force)
+
+    @staticmethod
+    def load(path: str | PathLike[str], **pieces: Any) -> "Result":
+        """The inverse of `save`; see `deepest.load`."""
+        return load(path, **pieces)
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    model: Callable | None = None,
+    args: Any = None,
+    operator: Callable | None = None,
+    transcription: AbstractTranscription | None = None,
+    trust: bool = False,
+) -> Result:
+    """A result that was saved, equal to the bit: levels, paths, parameters, and the action that it came from.
+
+    `model`, `args`, `operator` and `transcription` are those of the `Action` (and of its `Observations`), with their
+    `Unknown`s; each is needed only where the file cannot name it, and takes the place of what the file holds. Code that
+    a file names is imported from deepest only, unless `trust`: importing a module runs it.
+
+    Raises `ValueError` that names the file: missing, foreign, damaged, computed in another precision than this process,
+    or with a piece missing, not deepest's own, or one that does not fit the estimates.
+    """
+    given = {"model": model, "args": args, "operator": operator, "transcription": transcription}
+    return Result(**_archive.read(path, given, trust=trust))

@@ -4,7 +4,6 @@ Chosen for blocks of about nine and more, where one LAPACK call a block is worth
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -39,7 +38,7 @@ class _Eliminated(eqx.Module):
     rows: Float[Array, "interval row interior"]
     nodes: Float[Array, "node state state"]
     chain: Float[Array, "node state column"]
-    corner: Float[Array, "column column"]
+    corner: Float[Array, "border border"]
 
 
 def _eliminate(system: BorderedTridiagonal, columns: BlockVector | None) -> _Eliminated:
@@ -78,8 +77,8 @@ def _eliminate(system: BorderedTridiagonal, columns: BlockVector | None) -> _Eli
 
     start = (jnp.zeros_like(diagonal[0]), jnp.zeros_like(border[0]))
     _, (nodes, chain) = lax.scan(step, start, (diagonal, coupled, border), unroll=4)
-    carried = chain[:, :, size:].reshape(-1, border.shape[2])
-    return _Eliminated(factor, rows, nodes, chain, corner - carried.T @ carried)
+    carried = chain[:, :, size:]
+    return _Eliminated(factor, rows, nodes, chain, corner - system.layout.gram(carried, carried))
 
 
 def _substitute(done: _Eliminated, shared, forward, inside) -> BlockVector:

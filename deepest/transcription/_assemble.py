@@ -12,49 +12,43 @@ Blocks = Float[Array, "..."]
 def assemble(
     layout: AbstractLayout,
     hessian: dict[tuple[int, int], Blocks],
-    loads: list[Blocks],
-    corner: Float[Array, "parameter column"],
+    *,
+    border: list[Blocks],
+    corner: Float[Array, "parameter parameter"],
+    gradient: list[Blocks],
+    shared: Float[Array, " parameter"],
 ) -> tuple[BlockVector, BorderedTridiagonal]:
     """Sum intervals into nodes.
 
-    `hessian[j, l]`, j ≤ l, couples the points j and l of an interval, (D, D) each; `loads[j]` (D, P + 1) couples point
-    j to the shared unknowns, the gradient standing in the last column; `corner` (P, P + 1) likewise.
+    `hessian[j, l]`, j ≤ l, couples the points j and l of an interval, (D, D) each; `border[j]` (D, P) couples point j to
+    the shared unknowns and `corner` those to each other; `gradient[j]` (D, 1) and `shared` are the gradient.
     """
-    last, parameters = len(loads) - 1, corner.shape[0]
+    last = len(border) - 1
     inside = range(1, last)
     symmetric = lambda j, l: hessian[j, l] if j <= l else layout.transpose(hessian[l, j])
-    ends = layout.overlap(loads[0], loads[last])
-    empty = lambda rows, columns: _empty(layout, hessian[0, last], rows, columns)
-    size, width = _shape(layout, loads[0])
+    ends = lambda blocks: layout.overlap(blocks[0], blocks[last])
+    size, width = jax.eval_shape(layout.restore, border[0]).shape[1:]
     if last > 1:
         interior = layout.stack([[symmetric(j, l) for l in inside] for j in inside])
         left = layout.stack([[symmetric(0, l) for l in inside]])
         right = layout.stack([[symmetric(last, l) for l in inside]])
-        inner = layout.stack([[loads[j]] for j in inside])
+        inner, force = (layout.stack([[blocks[j]] for j in inside]) for blocks in (border, gradient))
     else:
-        interior, left, right, inner = empty(0, 0), empty(size, 0), empty(size, 0), empty(0, width)
-    known, load = slice(0, parameters), slice(parameters, None)
-    gradient = BlockVector(
-        layout.restore(layout.columns(ends, load))[:, :, 0],
-        layout.restore(layout.columns(inner, load))[:, :, 0],
-        corner[:, parameters],
-    )
+        shapes = ((0, 0), (size, 0), (size, 0), (0, width), (0, 1))
+        interior, left, right, inner, force = (_empty(layout, hessian[0, last], *shape) for shape in shapes)
+    column = lambda blocks: layout.restore(blocks)[:, :, 0]
     system = BorderedTridiagonal(
         diagonal=layout.overlap(hessian[0, 0], hessian[last, last]),
         upper=hessian[0, last],
-        border=layout.columns(ends, known),
+        border=ends(border),
         interior=interior,
         left=left,
         right=right,
-        inner=layout.columns(inner, known),
-        corner=corner[:, :parameters],
+        inner=inner,
+        corner=corner,
         layout=layout,
     )
-    return gradient, system
-
-
-def _shape(layout: AbstractLayout, blocks: Blocks) -> tuple[int, int]:
-    return jax.eval_shape(layout.restore, blocks).shape[1:]
+    return BlockVector(column(ends(gradient)), column(force), shared), system
 
 
 def _empty(layout: AbstractLayout, like: Blocks, rows: int, columns: int) -> Blocks:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from deepest.linalg import AbstractLayout, BlockVector
 from deepest.transcription._assemble import add_points, assemble
-from deepest.transcription._base import AbstractTranscription, PathProblem, points
+from deepest.transcription._base import AbstractTranscription, Field, PathProblem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,38 +54,55 @@ _HERMITE_SIMPSON = CollocationTableau(
 
 
 class _Slopes(eqx.Module):
-    """F at the grid points (N, D), and its derivatives by state and parameters, in a layout."""
+    """F at the grid points (N, D), and in a layout DFᵀ (D, D) and ∂F/∂θ (D, P)."""
 
     values: Float[Array, "time state"]
     state: Float[Array, "..."]
     parameters: Float[Array, "..."]
 
 
-def _slopes(problem: PathProblem, path, shared, layout: AbstractLayout) -> _Slopes:
-    size = path.shape[1]
-    seeds = jnp.eye(size + shared.shape[0], dtype=path.dtype)
-
-    def tangents(t, x, seeds):
-        push = lambda seed: jax.jvp(
-            lambda x, p: problem.field(t, x, p), (x, shared), (seed[:size], seed[size:])
-        )[1]
-        return jax.vmap(push, out_axes=1)(seeds)
-
-    values = jax.vmap(lambda t, x: problem.field(t, x, shared))(problem.times, path)
-    slopes = layout.vmap(tangents, batched=(True, True, False))(problem.times, path, seeds)
-    state, parameters = layout.columns(slopes, slice(0, size)), layout.columns(slopes, slice(size, None))
-    return _Slopes(values, state, parameters)
+def _slopes(field: Field, times, states, shared, layout: AbstractLayout) -> _Slopes:
+    size = states.shape[1]
+    values, slopes = layout.slopes(field, times, states, shared)
+    state, parameters = layout.rows(slopes, slice(0, size)), layout.rows(slopes, slice(size, None))
+    return _Slopes(values, state, layout.transpose(parameters))
 
 
-def _second(problem: PathProblem, path, shared, multipliers) -> Float[Array, "time unknown unknown"]:
+def _second(field: Field, times, states, shared, multipliers) -> Float[Array, "time unknown unknown"]:
     """Second derivatives of Σ μ · F(t, x, p) in (x, p) at every grid point."""
-    size = path.shape[1]
+    size = states.shape[1]
 
     def one(t, x, multiplier):
-        scalar = lambda z: jnp.vdot(multiplier, problem.field(t, z[:size], z[size:]))
+        scalar = lambda z: jnp.vdot(multiplier, field(t, z[:size], z[size:]))
         return jax.hessian(scalar)(jnp.concatenate([x, shared]))
 
-    return jax.vmap(one)(problem.times, path, multipliers)
+    return jax.vmap(one)(times, states, multipliers)
+
+
+class _Stations(eqx.Module):
+    """The grid points in the order nodes, first interior points of all intervals, second ones, …
+
+    In this order point j of every interval is one contiguous window, which vector lanes can load.
+    """
+
+    stride: int
+    count: int
+
+    def order(self) -> np.ndarray:
+        """Places on the time axis of the points in this order."""
+        nodes = np.arange(self.count + 1) * self.stride
+        return np.concatenate([nodes, *(nodes[:-1] + j for j in range(1, self.stride))])
+
+    def window(self, j: int) -> slice:
+        """Where point j of every interval lies."""
+        if j in (0, self.stride):
+            return slice(j // self.stride, self.count + j // self.stride)
+        return slice(j * self.count + 1, (j + 1) * self.count + 1)
+
+    def states(self, z: BlockVector) -> Float[Array, "time state"]:
+        """The states of a path in this order."""
+        inside = z.interior.reshape(self.count, self.stride - 1, z.nodes.shape[1])
+        return jnp.concatenate([z.nodes, *(inside[:, j] for j in range(self.stride - 1))])
 
 
 class AbstractCollocation(AbstractTranscription):
@@ -102,82 +119,90 @@ class AbstractCollocation(AbstractTranscription):
     tableau: AbstractClassVar[CollocationTableau]
 
     def residuals(self, problem, z):
-        path = points(z, self.stride)
-        values = jax.vmap(lambda t, x: problem.field(t, x, z.shared))(problem.times, path)
-        return self._defects(problem, path, values)
+        stations = _Stations(self.stride, z.nodes.shape[0] - 1)
+        states, times = stations.states(z), problem.times[stations.order()]
+        values = jax.vmap(lambda t, x: problem.field(t, x, z.shared))(times, states)
+        return self._defects(stations, problem, states, values)
 
-    def _defects(self, problem, path, values):
-        tableau, last = self.tableau, path.shape[0] - self.stride
+    def _defects(self, stations, problem, states, values):
         steps = jnp.diff(problem.times[:: self.stride])[:, None]
-        at = lambda array, j: array[j : last + j : self.stride]
 
         def one(alpha, beta):
-            moved = sum(a * at(path, j) for j, a in enumerate(alpha) if a)
-            return moved + steps * sum(b * at(values, j) for j, b in enumerate(beta) if b)
+            moved = sum(a * states[stations.window(j)] for j, a in enumerate(alpha) if a)
+            return moved + steps * sum(b * values[stations.window(j)] for j, b in enumerate(beta) if b)
 
-        return jnp.stack([one(*rows) for rows in zip(tableau.alpha, tableau.beta, strict=True)], axis=1)
+        return jnp.stack([one(*rows) for rows in zip(self.tableau.alpha, self.tableau.beta, strict=True)], axis=1)
 
     def quadratic(self, problem, z, layout, curvature):
-        path = points(z, self.stride)
-        slopes = _slopes(problem, path, z.shared, layout)
-        residuals = self._defects(problem, path, slopes.values)
-        interval = _Interval(self.tableau, self.stride, problem, layout)
-        hessian = interval.hessian(slopes)
-        loads, corner, multipliers = interval.loads(slopes, residuals)
-        gradient, system = assemble(layout, hessian, loads, corner)
+        stations = _Stations(self.stride, z.nodes.shape[0] - 1)
+        states, times = stations.states(z), problem.times[stations.order()]
+        slopes = _slopes(problem.field, times, states, z.shared, layout)
+        residuals = self._defects(stations, problem, states, slopes.values)
+        interval = _Interval(self.tableau, stations, problem, layout)
+        weigh = lambda columns: problem.weight.times(layout, columns)
+        reach, columns = interval.reach(slopes), jnp.unstack(residuals[:, :, :, None], axis=1)
+        forces = [weigh(layout.matrices(c)) for c in columns]
+        gradient, system = assemble(
+            layout,
+            interval.hessian(slopes),
+            border=interval.loads(slopes, [weigh(r) for r in reach]),
+            corner=sum(layout.gram(r, weigh(r)) for r in reach),
+            gradient=interval.loads(slopes, forces),
+            shared=sum(layout.gram(r, f) for r, f in zip(reach, forces, strict=True))[:, 0],
+        )
         if curvature is False:
             return residuals, gradient, system
-        multipliers = self._gather(multipliers)
+        multipliers = self._gather(layout, interval.pull(forces))
+        (count, size), parameters = states.shape, z.shared.shape[0]
         second = lax.cond(
             curvature,
-            lambda: _second(problem, path, z.shared, multipliers),
-            lambda: jnp.zeros((path.shape[0],) + 2 * (path.shape[1] + z.shared.shape[0],), path.dtype),
-        )
-        size = path.shape[1]
+            lambda: _second(problem.field, times, states, z.shared, multipliers),
+            lambda: jnp.zeros((count, size + parameters, size + parameters), states.dtype),
+        )[np.argsort(stations.order())]
         own, mixed, shared = second[:, :size, :size], second[:, :size, size:], second[:, size:, size:].sum(0)
         return residuals, gradient, add_points(system, own, mixed, shared, self.stride)
 
-    def _gather(self, multipliers):
-        """Multipliers of each interval's points, (K, D) each, summed where intervals meet: (N, D)."""
-        first, *inside, last = multipliers
-        pad = ((0, 0),)
-        nodes = jnp.pad(first, ((0, 1), *pad)) + jnp.pad(last, ((1, 0), *pad))
-        inner = jnp.concatenate([first[:, :0], *inside], axis=1)
-        return points(BlockVector(nodes, inner, nodes[0, :0]), self.stride)
+    def _gather(self, layout, pulls):
+        """Multipliers μ of F at each interval's points, summed where intervals meet: (N, D), stations' order."""
+        vectors = [None if pull is None else layout.restore(pull)[:, :, 0] for pull in pulls]
+        zero = jnp.zeros_like(next(v for v in vectors if v is not None))
+        first, *inside, last = (zero if v is None else v for v in vectors)
+        nodes = jnp.pad(first, ((0, 1), (0, 0))) + jnp.pad(last, ((1, 0), (0, 0)))
+        return jnp.concatenate([nodes, *inside])
 
 
 class _Interval(eqx.Module):
     """The blocks of every interval at once, from the tableau and the slopes at the grid points."""
 
     tableau: CollocationTableau = eqx.field(static=True)
-    stride: int = eqx.field(static=True)
+    stations: _Stations
     problem: PathProblem
     layout: AbstractLayout = eqx.field(static=True)
 
     def at(self, blocks, j):
         """Blocks at point j of every interval, from blocks at all grid points."""
-        last = self.problem.times.shape[0] - 1
-        return self.layout.window(blocks, slice(j, last + j, self.stride))
+        return self.layout.window(blocks, self.stations.window(j))
 
     @property
     def steps(self):
-        return self.layout.scalars(jnp.diff(self.problem.times[:: self.stride]))
+        """The width of every interval, to multiply matrices."""
+        return self.layout.scalars(jnp.diff(self.problem.times[:: self.stations.stride]))
 
     def hessian(self, slopes):
         """H_jl for j ≤ l."""
         alpha, beta, layout, weight = self.tableau.alpha, self.tableau.beta, self.layout, self.problem.weight
-        last, steps, own = self.stride, self.steps, weight.blocks(self.layout)
-        slope = [self.at(slopes.state, j) for j in range(last + 1)]
-        weighed = [weight.times(layout, a) for a in slope]
+        last, steps, own = self.stations.stride, self.steps, weight.blocks(self.layout)
+        turned = [self.at(slopes.state, j) for j in range(last + 1)]
+        weighed = [weight.times(layout, layout.transpose(a)) for a in turned]
         # Neighbouring intervals share a node: where the weight is the same for both, its product is made once.
-        nodes = layout.window(slopes.state, slice(None, None, last))
-        square = layout.tmul(nodes, weight.times(layout, nodes)) if weight.uniform else None
+        nodes = layout.window(slopes.state, slice(0, self.stations.count + 1))
+        square = layout.mul(nodes, weight.times(layout, layout.transpose(nodes))) if weight.uniform else None
         shared = {0: slice(0, -1), last: slice(1, None)}
 
         def product(j, l):
             if square is not None and j == l and j in shared:
                 return layout.window(square, shared[j])
-            return layout.tmul(slope[j], weighed[l])
+            return layout.mul(turned[j], weighed[l])
 
         def block(j, l):
             terms = [(alpha[:, j] @ alpha[:, l]) * own]
@@ -187,31 +212,29 @@ class _Interval(eqx.Module):
                 terms.append((alpha[:, j] @ beta[:, l]) * steps * weighed[l])
             if beta[:, j] @ beta[:, l]:
                 terms.append((beta[:, j] @ beta[:, l]) * steps**2 * product(j, l))
-            return sum(terms) + jnp.zeros_like(slope[j])
+            return sum(terms) + jnp.zeros_like(turned[j])
 
         return {(j, l): block(j, l) for j in range(last + 1) for l in range(j, last + 1)}
 
-    def loads(self, slopes, residuals):
-        """Columns that couple each point to the parameters and the gradient, the corner, and each point's μ."""
-        alpha, beta, layout, steps = self.tableau.alpha, self.tableau.beta, self.layout, self.steps
-        reach = [self.at(slopes.parameters, j) for j in range(self.stride + 1)]
-        forces, corner = [], 0.0
-        for i in range(alpha.shape[0]):
-            column = layout.matrices(residuals[:, i, :, None])
-            pushed = steps * sum(b * reach[j] for j, b in enumerate(beta[i]) if b)
-            force = self.problem.weight.times(layout, layout.stack([[pushed, column]]))
-            forces.append(force)
-            corner = corner + layout.gram(pushed, force)
-        loads, multipliers = [], []
-        for j in range(self.stride + 1):
-            pull = steps * sum(b * forces[i] for i, b in enumerate(beta[:, j]) if b) if np.any(beta[:, j]) else None
-            load = sum(a * forces[i] for i, a in enumerate(alpha[:, j]) if a)
-            if pull is not None:
-                load = load + layout.tmul(self.at(slopes.state, j), pull)
+    def reach(self, slopes):
+        """J_iθ = h Σ_j β_ij ∂F_j/∂θ of every defect i."""
+        reach = [self.at(slopes.parameters, j) for j in range(self.stations.stride + 1)]
+        return [self.steps * sum(b * reach[j] for j, b in enumerate(beta) if b) for beta in self.tableau.beta]
+
+    def pull(self, forces):
+        """μ_j = h Σ_i β_ij f_i: what forces on the defects do to F at each point; None where it does not enter."""
+        entering = [[(b, force) for b, force in zip(beta, forces, strict=True) if b] for beta in self.tableau.beta.T]
+        return [self.steps * sum(b * force for b, force in terms) if terms else None for terms in entering]
+
+    def loads(self, slopes, forces):
+        """J_jᵀ f of every point j, for columns of forces f_i = R_f (…) on the defects."""
+        pulls, loads = self.pull(forces), []
+        for j, alpha in enumerate(self.tableau.alpha.T):
+            load = sum(a * force for a, force in zip(alpha, forces, strict=True) if a)
+            if pulls[j] is not None:
+                load = load + self.layout.mul(self.at(slopes.state, j), pulls[j])
             loads.append(load)
-            pull = jnp.zeros_like(forces[0]) if pull is None else pull
-            multipliers.append(layout.restore(layout.columns(pull, slice(-1, None)))[:, :, 0])
-        return loads, corner, multipliers
+        return loads
 
 
 class Euler(AbstractCollocation):

@@ -48,12 +48,18 @@ class AbstractIntervalDefect(AbstractTranscription):
         windows = (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
         a, b, p = (layout.columns(jacobian, window) for window in windows)
         weighed_a, weighed_b = (problem.weight.times(layout, x) for x in (a, b))
-        force = problem.weight.times(layout, layout.stack([[p, layout.matrices(residuals[:, :, None])]]))
+        force, weighed_p = (problem.weight.times(layout, x) for x in (layout.matrices(residuals[:, :, None]), p))
         hessian = {(0, 0): layout.tmul(a, weighed_a), (0, 1): layout.tmul(a, weighed_b), (1, 1): layout.tmul(b, weighed_b)}
-        loads = [layout.tmul(a, force), layout.tmul(b, force)]
-        gradient, system = assemble(layout, hessian, loads, layout.gram(p, force))
+        gradient, system = assemble(
+            layout,
+            hessian,
+            border=[layout.tmul(a, weighed_p), layout.tmul(b, weighed_p)],
+            corner=layout.gram(p, weighed_p),
+            gradient=[layout.tmul(a, force), layout.tmul(b, force)],
+            shared=layout.gram(p, force)[:, 0],
+        )
         if curvature is not False:
-            multipliers = layout.restore(layout.columns(force, slice(-1, None)))[:, :, 0]
+            multipliers = layout.restore(force)[:, :, 0]
             second = lambda t, h, u, m: jax.hessian(lambda u: jnp.vdot(m, defect(t, h, u)))(u)
             count, width = unknowns.shape
             bent = lax.cond(

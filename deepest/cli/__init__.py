@@ -1,0 +1,13 @@
+"""The command line: experiments, annealing of one's own data, pictures and forecasts of a run.
+
+    deepest twin NAME · deepest anneal CONFIG.toml · deepest plot RUN.nc · deepest forecast RUN.nc
+
+Exit status 0: done; 1: no estimate came out; 2: something that was asked for cannot be, said in one sentence before
+anything was computed or destroyed; 130: interrupted. Anything else that goes wrong is a mistake of ours and shows its
+traceback.
+
+Uses `twin`, `plot`, `anneal`, `action`, `transcription`, `models`, `paths`, `io`.
+"""
+
+from deepest.cli._app import app as app
+from deepest.cli._app import main as main

@@ -1,0 +1,77 @@
+"""From a configuration file to everything that `anneal` needs."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from deepest.action import Action
+from deepest.anneal import Ladder
+from deepest.cli import _models, _schema
+from deepest.cli._refuse import Refusal, asking, nearest
+from deepest.io import read_table
+from deepest.paths import Observations
+from deepest.transcription import (
+    AbstractTranscription,
+    Euler,
+    HermiteSimpson,
+    ImplicitMidpoint,
+    RungeKutta4,
+    Trapezoid,
+)
+
+TRANSCRIPTIONS: dict[str, type[AbstractTranscription]] = {
+    kind.__name__: kind for kind in (Euler, Trapezoid, ImplicitMidpoint, HermiteSimpson, RungeKutta4)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a configuration asks for; `spread` is a pair of scalars or (D,) arrays."""
+
+    action: Action
+    ladder: Ladder
+    members: int
+    seed: int
+    spread: tuple[Any, Any] | None
+    output: Path
+    plots: bool
+
+
+def read(path: Path) -> Plan:
+    """The plan in a configuration file; refuses whatever in it does not fit."""
+    held = _schema.read(path)
+    ensemble, output = held["ensemble"], held["output"]
+    spread = held["state"].get("spread")
+    with asking():
+        return Plan(
+            action=_action(held, path.parent),
+            ladder=Ladder(**held["ladder"]),
+            members=ensemble.get("members", 64),
+            seed=ensemble.get("seed", 0),
+            spread=None if spread is None else (spread[0], spread[1]),
+            output=path.parent / output.get("file", "run.nc"),
+            plots=output.get("plots", True),
+        )
+
+
+def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
+    arguments = {key: value for key, value in held["model"].items() if key != "name"}
+    name, transcription = held["model"]["name"], held["transcription"]
+    model, beside = _models.build(name, arguments, folder)
+    chosen = transcription.get("name", "HermiteSimpson")
+    if chosen not in TRANSCRIPTIONS:
+        raise Refusal(nearest("transcription", chosen, TRANSCRIPTIONS))
+    observations = _observations(held["data"], folder)
+    options = _schema.fields(transcription, "steps", "convention") | _schema.fields(held["state"], "bounds")
+    try:
+        return Action(model, observations, TRANSCRIPTIONS[chosen](), **beside, **options)
+    except Exception as error:
+        blamed = _models.blame(name, error)
+        if blamed is None:
+            raise
+        raise blamed from error
+
+
+def _observations(data: dict[str, Any], folder: Path) -> Observations:
+    table = read_table(folder / data["file"], **_schema.fields(data, "time", "columns"))
+    return Observations(table.times, table.values, **_schema.fields(data, "components", "noise"))

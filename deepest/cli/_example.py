@@ -1,0 +1,47 @@
+"""The template of `deepest anneal --example`, which is also where the format is explained."""
+
+EXAMPLE = """\
+# What deepest anneal is to do: deepest anneal config.toml
+# File names are relative to this file. Times and values are in whatever units your model uses.
+
+[model]
+name = "Lorenz96"               # Lorenz63, Lorenz96, or "module:attribute" of your own (see below)
+dimension = 20                  # every other key is an argument of the model:
+forcing = { unknown = [6, 10] } # a number, or a range in which to find it
+
+# Your own model: name = "mymodel:field", where mymodel.py lies beside this file and holds a function
+#     def field(t, x, args):  return dx/dt, with jax.numpy
+# or an Equinox module with that signature as its __call__. A function needs dimension = …, the size of x; the other
+# keys are the entries of args. An unknown may have a Gaussian prior, or a path of its own:
+#     gain = { unknown = [0, 5], prior = { mean = 1, deviation = 0.5 } }
+#     drive = { unknown = [-1, 1], varies = true }
+
+[data]
+file = "data.csv"               # CSV, varanneal's .npy, or NetCDF; blank or NaN is missing
+time = "time"                   # its time column; left out: the one called time or t, or the first
+columns = ["x0", "x2", "x4", "x6", "x8", "x10", "x14", "x16"] # left out: all others
+components = [0, 2, 4, 6, 8, 10, 14, 16] # which component of the state each column is, counted from 0
+noise = 0.5                     # standard deviation of the measurement error, one number or one a column
+
+[state]                         # may be left out
+spread = [-10, 10]              # range in which unmeasured components start; each one number or one a component
+# bounds = [-50, 50]            # limits that the state keeps
+
+[transcription]                 # may be left out
+name = "HermiteSimpson"         # or Euler, Trapezoid, ImplicitMidpoint, RungeKutta4
+steps = 1                       # grid steps between two times of the data
+convention = "interval"         # or "continuum": R_f does not change its meaning when the grid is refined
+
+[ladder]                        # may be left out: R_f/R_m = start · factor^rung
+start = 1e-6
+factor = 5.0
+rungs = 18
+
+[ensemble]                      # may be left out
+members = 64                    # random starting paths
+seed = 0
+
+[output]                        # may be left out
+file = "run.nc"
+plots = true                    # run_levels.png, run_path.png and run_parameters.png beside it
+"""

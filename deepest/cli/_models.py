@@ -1,0 +1,116 @@
+"""A model from its name and arguments in a configuration."""
+
+import importlib
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepest.cli._refuse import Refusal, nearest
+from deepest.models import Lorenz63, Lorenz96, Normal, Unknown
+
+MODELS: dict[str, type] = {"Lorenz63": Lorenz63, "Lorenz96": Lorenz96}
+
+
+def find(name: str, folder: Path) -> Any:
+    """The model called `name`: one of ours, or "module:attribute" with the module in `folder` or on the Python path."""
+    if ":" not in name:
+        if name not in MODELS:
+            raise Refusal(nearest("model", name, MODELS) + ' Your own is "module:attribute".')
+        return MODELS[name]
+    module_name, _, attribute = name.partition(":")
+    module = _imported(module_name, folder)
+    held = module
+    for part in attribute.split("."):
+        if not hasattr(held, part):
+            public = [word for word in vars(module) if not word.startswith("_")]
+            raise Refusal(nearest(f"attribute in {module_name} called", attribute, public))
+        held = getattr(held, part)
+    if not callable(held):
+        raise Refusal(f"{name} is a {type(held).__name__}; a model is called as field(t, x, args) and returns dx/dt.")
+    return held
+
+
+def _imported(name: str, folder: Path) -> types.ModuleType:
+    if str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise Refusal(f"The module {name} needs {error.name}, which is not installed.") from error
+        raise Refusal(f"There is no module {name}: expected {name}.py in {folder.resolve()}, or one installed.") from error
+    except Exception as error:
+        where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+        raise Refusal(f"The module {name} cannot be imported: {type(error).__name__}: {error}{where}.") from error
+
+
+def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callable, dict[str, Any]]:
+    """The model, and beside it what an `Action` wants to know of it: `args` and `dimension` of a plain function."""
+    model = find(name, folder)
+    given = {key: value(key, entry) for key, entry in arguments.items()}
+    if isinstance(model, type):
+        return _constructed(name, model, given), {}
+    if inspect.isfunction(model) and len(inspect.signature(model).parameters) != 3:
+        raise Refusal(f"{name} must take three arguments, field(t, x, args); it takes {inspect.signature(model)}.")
+    beside = {"dimension": given.pop("dimension")} if "dimension" in given else {}
+    if beside and not isinstance(beside["dimension"], int):
+        raise Refusal(f"dimension in [model] is a whole number, the size of the state; received {beside['dimension']!r}.")
+    return model, {**beside, "args": given or None}
+
+
+def _constructed(name: str, model: type, given: dict[str, Any]) -> Callable:
+    known = list(inspect.signature(model).parameters)
+    for key in given:
+        if key not in known:
+            raise Refusal(nearest(f"argument of {name} called", key, known))
+    try:
+        return model(**given)
+    except TypeError as error:
+        raise Refusal(f"{name} cannot be made from the arguments in [model]: {error}.") from error
+
+
+def value(key: str, entry: Any) -> Any:
+    """A number as it is, a list as an array, and `{ unknown = [lower, upper] }` as an `Unknown`."""
+    if isinstance(entry, list):
+        return _array(key, entry)
+    if not isinstance(entry, dict):
+        return entry
+    known = ("unknown", "prior", "varies")
+    for word in entry:
+        if word not in known:
+            raise Refusal(nearest(f"word in {key} of [model] called", word, known))
+    limits, prior = entry.get("unknown"), entry.get("prior")
+    if not (isinstance(limits, list) and len(limits) == 2):
+        raise Refusal(f"{key} in [model] needs a range, {key} = {{ unknown = [lower, upper] }}; received {entry}.")
+    lower, upper = (_array(key, limit) for limit in limits)
+    return Unknown(lower, upper, prior=None if prior is None else _prior(key, prior), varies=entry.get("varies", False))
+
+
+def _prior(key: str, prior: Any) -> Normal:
+    if not (isinstance(prior, dict) and prior.keys() == {"mean", "deviation"}):
+        raise Refusal(f"The prior of {key} is {{ mean = …, deviation = … }}; received {prior!r}.")
+    return Normal(_array(key, prior["mean"]), _array(key, prior["deviation"]))
+
+
+def _array(key: str, entry: Any) -> np.ndarray:
+    try:
+        return np.asarray(entry, float)
+    except (TypeError, ValueError):
+        raise Refusal(f"{key} in [model] holds numbers; received {entry!r}.") from None
+
+
+def blame(name: str, error: Exception) -> Refusal | None:
+    """The sentence for an exception that comes from a user's own model; None where it does not."""
+    module = sys.modules.get(name.partition(":")[0])
+    file = getattr(module, "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if file is None or not lines:
+        return None
+    what = str(error).strip().partition("\n")[0]
+    return Refusal(f"The model {name} fails in line {lines[-1]} of {Path(file).name}: {type(error).__name__}: {what}")

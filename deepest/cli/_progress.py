@@ -1,0 +1,52 @@
+"""What is seen while a ladder is climbed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from deepest.anneal import Progress
+
+
+class Climb:
+    """A progress bar that takes what `anneal` reports after each rung, and counts runs where there are several."""
+
+    def __init__(self, bar: Bar, runs: int):
+        self.bar, self.runs, self.run = bar, runs, 0
+        self.task = bar.add_task(self._named("compiling"), total=None, note="(about half a minute, the first time)")
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one rung."""
+        note = f"R_f/R_m {progress.ratio:.0e}  {progress.active} of {progress.members}  level {progress.lowest:.4g}"
+        rung = progress.rung + 1
+        what = self._named(f"rung {rung}/{progress.rungs}")
+        self.bar.update(self.task, completed=rung, total=progress.rungs, description=what, note=note)
+
+    def say(self, what: str) -> None:
+        """Show what is done now, outside the ladder."""
+        self.bar.update(self.task, description=self._named(what), note="")
+
+    def next(self) -> None:
+        """One run is done."""
+        self.run += 1
+        self.bar.update(self.task, completed=0)
+
+    def _named(self, what: str) -> str:
+        return what if self.runs == 1 else f"{min(self.run + 1, self.runs)}/{self.runs} {what}"
+
+
+@contextmanager
+def climbing(runs: int = 1) -> Iterator[Climb]:
+    """A progress bar on stderr while the block lasts; nothing where stderr is no terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield Climb(bar, runs)

@@ -1,0 +1,97 @@
+"""What a configuration may hold: every table, every key, and what kind of value it takes."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from deepest.cli._refuse import Refusal, nearest
+
+Kind = tuple[str, Callable[[Any], bool]]
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def _is_whole(x: Any) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
+
+
+def _list_of(one: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda x: isinstance(x, list) and len(x) > 0 and all(one(item) for item in x)
+
+
+def _is_entry(x: Any) -> bool:
+    return _is_number(x) or _list_of(_is_number)(x)
+
+
+TEXT: Kind = ("a text in quotes", lambda x: isinstance(x, str))
+TEXTS: Kind = ("a list of texts", _list_of(TEXT[1]))
+WHOLE: Kind = ("a whole number", _is_whole)
+WHOLES: Kind = ("a list of whole numbers", _list_of(_is_whole))
+NUMBER: Kind = ("a number", _is_number)
+NUMBERS: Kind = ("a number or a list of numbers", _is_entry)
+RANGE: Kind = ("a pair [lower, upper]", lambda x: isinstance(x, list) and len(x) == 2 and all(map(_is_entry, x)))
+SWITCH: Kind = ("true or false", lambda x: isinstance(x, bool))
+
+TABLES: dict[str, dict[str, Kind]] = {
+    "model": {"name": TEXT},
+    "data": {"file": TEXT, "time": TEXT, "columns": TEXTS, "components": WHOLES, "noise": NUMBERS},
+    "state": {"spread": RANGE, "bounds": RANGE},
+    "transcription": {"name": TEXT, "steps": WHOLE, "convention": TEXT},
+    "ladder": {"start": NUMBER, "factor": NUMBER, "rungs": WHOLE},
+    "ensemble": {"members": WHOLE, "seed": WHOLE},
+    "output": {"file": TEXT, "plots": SWITCH},
+}
+NEEDED = (("model", "name"), ("data", "file"), ("data", "noise"))
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a configuration file, complete, and with nothing in them that is not understood."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+        held = tomllib.loads(text)
+    except OSError as error:
+        raise Refusal(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{path} is not a configuration: it is no text in UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise Refusal(f"{path} is not valid TOML: {error}.") from error
+    for name, table in held.items():
+        _check_table(path, name, table)
+    for table, key in NEEDED:
+        if key not in held.get(table, {}):
+            raise Refusal(f"{path} needs {key} = … in its table [{table}]; see deepest anneal --example.")
+    return {name: held.get(name, {}) for name in TABLES}
+
+
+def _check_table(path: Path, name: str, table: Any) -> None:
+    if name not in TABLES:
+        kind = "table" if isinstance(table, dict) else "key outside a table"
+        raise Refusal(f"{path}: {_elsewhere(kind, name)}")
+    if not isinstance(table, dict):
+        raise Refusal(f"{path}: {name} is a table; write [{name}] on a line of its own and its keys below.")
+    known = TABLES[name]
+    for key, value in table.items():
+        if key not in known:
+            if name == "model":
+                continue
+            raise Refusal(f"{path}: {nearest(f'key in [{name}] called', key, known)}")
+        wanted, fits = known[key]
+        if not fits(value):
+            raise Refusal(f"{path}: {key} in [{name}] is {wanted}; received {value!r}.")
+
+
+def _elsewhere(kind: str, name: str) -> str:
+    """The sentence for a stray name at the top, which may be a table's or a key that stands in the wrong place."""
+    homes = [table for table, keys in TABLES.items() if name in keys]
+    if homes and not difflib.get_close_matches(name, TABLES, n=1, cutoff=0.8):
+        return f"{name} belongs in the table [{homes[0]}]."
+    return nearest(f"{kind} called", name, TABLES)
+
+
+def fields(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Those keys of a table that are there."""
+    return {key: table[key] for key in keys if key in table}

@@ -1,0 +1,108 @@
+"""What is printed at the end."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from deepest.anneal import Result, expected
+from deepest.twin import Outcome, Skill, success
+
+Rows = Iterable[tuple[str, str]]
+
+
+def facts(title: str, rows: Rows) -> None:
+    """A table of names and what they are."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    Console().print(table)
+
+
+def found(result: Result) -> Rows:
+    """What the levels say."""
+    report = result.report
+    low, high = expected(result.action)
+    verdict = "consistent" if report.consistent else "NOT consistent"
+    yield "lowest level", f"{report.level:.4f}, {verdict} with χ² ({max(low, 0.0):.2f} to {high:.2f})"
+    if report.gap is None:
+        yield "second level", f"none: all {report.finished} members at the top share the lowest"
+    else:
+        yield "second level", f"A₁ − A₀ = {report.gap:.3g}, e^(−gap) = {report.dominance:.1g}"
+    yield "members", f"{report.finished} of {result.status.size} reached the top, {report.winners} the lowest level"
+    yield "ladder", f"{report.rungs} rungs to R_f/R_m = {result.ratios[-1]:.1e}, flat from rung {report.flat_from + 1}"
+
+
+def estimates(result: Result) -> Rows:
+    """The parameters, and whether one of them stands at its bound."""
+    bounds = np.asarray(result.action.limits[1]).T
+    for (name, value), (low, high) in zip(result.best.parameters.items(), bounds, strict=True):
+        where = " (at its bound: widen the range)" if value <= low or value >= high else ""
+        yield name, f"{value:.6g}, sought between {low:g} and {high:g}{where}"
+    for name, path in result.best.varying.items():
+        yield name, f"varies between {path.min():.6g} and {path.max():.6g}"
+
+
+def compared(outcome: Outcome) -> Rows:
+    """An experiment's scores against the truth."""
+    reached = "the global minimum was found" if outcome.reached else "the global minimum was NOT found"
+    yield "level from the truth", f"{outcome.yardstick:.4f}: {reached}"
+    for name, (value, true, error) in outcome.parameters.items():
+        beside = f"true {true:g}, error {100 * error:.2g} %" if np.isfinite(true) else "no true value"
+        yield name, f"{value:.5g}, {beside}"
+    measured, others = outcome.measured_error, outcome.unmeasured_error
+    noise = outcome.twin.action.observations.weight.max() ** -0.5
+    yield "path error", f"rms {measured:.2g} where measured (noise {noise:g}), {others:.2g} where not"
+    if outcome.skill is not None:
+        yield from _forecast(outcome.skill)
+
+
+def _forecast(skill: Skill) -> Rows:
+    length = skill.times[-1] - skill.times[0]
+    until = f"for all of {length:.3g}" if skill.outlasted else f"for {skill.horizon:.3g} of {length:.3g}"
+    yield "forecast", f"good {until} time units (error below half of climatology)"
+    yield "forecast error", f"rms {skill.rmse:.3g}; climatology {skill.climatology:.3g}, persistence {skill.persistence:.3g}"
+
+
+def repeated(title: str, outcomes: Sequence[Outcome]) -> None:
+    """One row an experiment, the yardstick beside each level, and the success rate below."""
+    reached, low, high = success(outcomes)
+    caption = f"global minimum in {reached} of {len(outcomes)} (95 % Wilson interval {100 * low:.0f} to {100 * high:.0f} %)"
+    table = Table(title=title, caption=caption, title_style="bold", title_justify="left", caption_justify="left")
+    table.box = box.SIMPLE_HEAD
+    names = list(outcomes[0].parameters)
+    for head in ("", "level", "truth's", "min.", *names, "rms", "unseen", "forecast", "s"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for k, outcome in enumerate(outcomes):
+        table.add_row(*_row(k, outcome), style=None if outcome.reached else "red")
+    Console().print(table)
+
+
+def _row(k: int, outcome: Outcome) -> list[str]:
+    skill = outcome.skill
+    horizon = "–" if skill is None else f"{'≥' if skill.outlasted else ''}{skill.horizon:.2f}"
+    return [
+        str(k),
+        f"{outcome.level:.4f}",
+        f"{outcome.yardstick:.4f}",
+        "yes" if outcome.reached else "NO",
+        *(f"{value:.4g}" for value, _, _ in outcome.parameters.values()),
+        f"{outcome.measured_error:.2g}",
+        f"{outcome.unmeasured_error:.2g}",
+        horizon,
+        f"{outcome.seconds:.1f}",
+    ]
+
+
+def wrote(paths: Sequence[Path], seconds: float | None = None) -> None:
+    """Which files there are now, and how long it took."""
+    console = Console()
+    console.print(Text("Wrote " + ", ".join(str(path) for path in paths)), soft_wrap=True)
+    if seconds is not None:
+        console.print(f"{seconds:.1f} s, compilation included", highlight=False)

@@ -1,0 +1,117 @@
+"""`deepest twin NAME`."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import typer
+
+from deepest import plot
+from deepest import twin as experiments
+from deepest.cli._files import Outputs
+from deepest.cli._options import Cache, Float32, Force, Plots
+from deepest.cli._progress import Climb, climbing
+from deepest.cli._refuse import Failure, Refusal, asking, nearest
+from deepest.cli._session import patiently, prepare
+from deepest.cli._tables import compared, facts, found, repeated, wrote
+from deepest.minimise import Status
+
+SETTINGS: dict[str, Callable[..., experiments.Setting]] = {
+    "lorenz96": experiments.lorenz96,
+    "lorenz63": experiments.lorenz63,
+}
+
+
+def twin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which experiment: lorenz96 or lorenz63.")],
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the truth, the noise and the starts.")] = 0,
+    members: Annotated[int | None, typer.Option(min=1, metavar="N", help="Random starting paths. [default: 64]", show_default=False)] = None,
+    realisations: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Repeat with new truth, noise and starts; files are those of the first."),
+    ] = 1,
+    noise: Annotated[float | None, typer.Option(metavar="SD", help="Standard deviation of the noise. [default: 0.5]", show_default=False)] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.nc", help="NetCDF file; pictures beside it.")] = Path("run.nc"),
+    force: Force = False,
+    plots: Plots = True,
+    float32: Float32 = False,
+    cache: Cache = True,
+) -> None:
+    """Try it out: a synthetic experiment whose truth is known.
+
+    A model is run forward, a few of its variables are measured with noise, and an ensemble of random paths is annealed
+    until one explains the measurements. What was found is then compared with the truth, and the forecast with what the
+    truth did next.
+
+    - lorenz96: 20 sites, 8 measured, forcing unknown (under a minute the first time, less than half of it after)
+
+    - lorenz63: 3 variables, x measured, all three parameters unknown (faster)
+
+    Writes run.nc, run_levels.png (action levels along the ladder) and run_path.png (path, data, truth, forecast).
+    """
+    began = time.perf_counter()
+    prepare(float32=float32, cache=cache)
+    setting = _setting(name, noise, members)
+    files = Outputs.of(output, ("levels", "path") if plots else ())
+    files.check(force=force, numbers=2 * setting.members * setting.times.size * _size(setting))
+    with climbing(realisations) as climb:
+        outcomes = patiently(lambda: _run(setting, realisations, jax.random.key(seed), climb))
+        first = outcomes[0]
+        if first.finished:
+            climb.say("writing")
+            with asking():
+                _write(first, files, force)
+    title = f"{setting.name}: {setting.about}"
+    if realisations > 1:
+        repeated(title, outcomes)
+    if not first.finished:
+        raise Failure(_why(first))
+    if realisations == 1:
+        facts(title, [*found(first.result), *compared(first)])
+    wrote([files.run, *files.pictures], time.perf_counter() - began)
+
+
+def _setting(name: str, noise: float | None, members: int | None) -> experiments.Setting:
+    if name not in SETTINGS:
+        raise Refusal(nearest("experiment", name, SETTINGS))
+    if noise is not None and not 0 < noise < float("inf"):
+        raise Refusal(f"The noise is a positive standard deviation; received {noise:g}.")
+    changes: dict[str, Any] = {} if noise is None else {"noise": noise}
+    setting = SETTINGS[name](**changes)
+    if members is not None:
+        setting = dataclasses.replace(setting, members=members)
+    with asking():
+        setting.ladder.check(jnp.result_type(float))
+    return setting
+
+
+def _size(setting: experiments.Setting) -> int:
+    return getattr(setting.model, "dimension", 1)
+
+
+def _run(setting: experiments.Setting, realisations: int, key: Any, climb: Climb) -> list[experiments.Outcome]:
+    outcomes = []
+    for outcome in experiments.repeat(setting, realisations, key=key, progress=climb):
+        outcomes.append(outcome)
+        climb.next()
+    return outcomes
+
+
+def _write(outcome: experiments.Outcome, files: Outputs, force: bool) -> None:
+    outcome.save(files.run, force=force)
+    if files.pictures:
+        levels, path = files.pictures
+        plot.save(plot.action_levels(outcome.result), levels, force=force)
+        drawn = plot.path(
+            outcome.result, truth=outcome.twin.truth, forecast=outcome.skill, forecast_truth=outcome.twin.beyond
+        )
+        plot.save(drawn, path, force=force)
+
+
+def _why(outcome: experiments.Outcome) -> str:
+    sentences = sorted({Status(int(code)).sentence for code in outcome.result.status})
+    return "No member reached the top of the ladder. " + " ".join(sentences)

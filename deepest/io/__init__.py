@@ -1,0 +1,12 @@
+"""Files: observations read as tables, groups of named arrays in one NetCDF file, and files that are whole or absent.
+
+    (times, values) from CSV, .npy or NetCDF;   {group: {variable: (dims, array, attributes)}} to and from NetCDF-4
+
+This room knows nothing of models or results, and imports nothing of deepest; NetCDF needs the extra `io`.
+"""
+
+from deepest.io._files import atomic as atomic
+from deepest.io._table import Table as Table
+from deepest.io._table import read_table as read_table
+from deepest.io._tree import read_tree as read_tree
+from deepest.io._tree import write_tree as write_tree

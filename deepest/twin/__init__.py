@@ -1,0 +1,22 @@
+"""Synthetic experiments: simulate a truth, observe part of it, estimate it back, and score what was found.
+
+    truth → observations → action → annealing → path, parameters and forecast beside the truth
+
+The yardstick is the level of the path that starts at the truth: who reaches it has found the global minimum.
+
+Uses `anneal`, `action`, `transcription`, `models`, `paths`, `io`.
+"""
+
+from deepest.twin._archive import Truth as Truth
+from deepest.twin._archive import load_truth as load_truth
+from deepest.twin._outcome import Outcome as Outcome
+from deepest.twin._outcome import Skill as Skill
+from deepest.twin._outcome import success as success
+from deepest.twin._run import repeat as repeat
+from deepest.twin._run import run as run
+from deepest.twin._settings import Setting as Setting
+from deepest.twin._settings import lorenz63 as lorenz63
+from deepest.twin._settings import lorenz96 as lorenz96
+from deepest.twin._simulate import Climate as Climate
+from deepest.twin._simulate import Twin as Twin
+from deepest.twin._simulate import simulate as simulate
