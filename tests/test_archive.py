@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import deepest as dp
-from deepest.anneal._specification import Unwritable, describe, restore
+from deepest.anneal._specification import UnwritableError, describe, restore
 from deepest.io import read_tree, write_tree
 from deepest.minimise import Status
 
@@ -72,9 +72,7 @@ def observed(**options):
 @pytest.fixture(scope="module")
 def lorenz():
     model = dp.models.Lorenz63(10.0, dp.Unknown(20.0, 40.0), dp.Unknown(1.0, 4.0, prior=dp.Normal(2.5, 0.5)))
-    options = {"bounds": (-60.0, 60.0), "initial": dp.Normal(-8.0, 3.0)}
-    action = dp.Action(model, observed(components=[0]), dp.HermiteSimpson(), **options)
-    return dp.anneal(action, LADDER, members=4, key=jax.random.key(0))
+    return made(model, observed(components=[0]), bounds=(-60.0, 60.0), initial=dp.Normal(-8.0, 3.0))
 
 
 def same(one, other):
@@ -108,17 +106,14 @@ def test_a_result_comes_back_to_the_bit(lorenz, tmp_path):
     same(dp.Result.load(tmp_path / "run.nc").action, lorenz.action)
 
 
-def test_a_loaded_result_forecasts_the_same(lorenz, tmp_path):
-    one, other = (result.forecast(1.2) for result in (lorenz, round_trip(lorenz, tmp_path)))
+def test_a_run_comes_back_and_forecasts_the_same(lorenz, tmp_path):
+    run = dp.anneal(lorenz.action, LADDER, members=4, key=jax.random.key(0))
+    loaded = round_trip(run, tmp_path)
+    same(fields(loaded), fields(run))
+    one, other = (result.forecast(1.2) for result in (run, loaded))
     np.testing.assert_array_equal(one.times, other.times)
     np.testing.assert_array_equal(one.path, other.path)
     assert other.path.shape == (21, 3)
-
-
-def test_a_loaded_action_has_the_same_value_and_can_be_minimised(lorenz, tmp_path):
-    loaded = round_trip(lorenz, tmp_path)
-    z = lorenz.action.pack(jnp.asarray(lorenz.best.path), jnp.asarray(lorenz.parameters[lorenz.best.member]))
-    assert float(loaded.action.at(1e3).cost(z)) == float(lorenz.action.at(1e3).cost(z))
 
 
 CASES = {
@@ -188,7 +183,9 @@ def test_a_file_is_not_overwritten_unless_forced(lorenz, tmp_path):
 def test_code_of_others_is_imported_only_where_the_file_is_trusted(tmp_path):
     model = Spiral({"decay": dp.Unknown(0.1, 1.0), "a/b": None}, (2, [jnp.asarray(1.0), float("inf")], "x"))
     result = made(model, observed(components=[0]))
-    sentence = r"run\.nc needs the code \w*\.?test_archive:Spiral for the model, .*: pass load\(path, model=…\), or trust=True"
+    sentence = (
+        r"run\.nc needs the code .*test_archive:Spiral for the model, .*pass load\(path, model=…\), or trust=True"
+    )
     with pytest.raises(ValueError, match=sentence):
         round_trip(result, tmp_path)
     same(fields(dp.load(tmp_path / "run.nc", trust=True)), fields(result))
@@ -221,13 +218,11 @@ def test_code_without_a_name_is_asked_for(tmp_path):
         round_trip(result, tmp_path)
     with pytest.raises(ValueError, match="lambda"):
         dp.load(tmp_path / "run.nc", trust=True)
-    loaded = dp.load(tmp_path / "run.nc", model=decay)
-    same(fields(loaded), fields(result))
-    np.testing.assert_array_equal(loaded.forecast(1.0).path, result.forecast(1.0).path)
+    same(fields(dp.load(tmp_path / "run.nc", model=decay)), fields(result))
 
 
 def test_another_model_than_the_file_was_made_with_is_refused(lorenz, tmp_path):
-    with pytest.raises(ValueError, match=r"run\.nc holds estimates of the unknowns \(rho, beta\); the model has \(rho\)"):
+    with pytest.raises(ValueError, match=r"holds estimates of the unknowns \(rho, beta\); the model has \(rho\)"):
         round_trip(lorenz, tmp_path, model=dp.models.Lorenz63(rho=dp.Unknown(20.0, 40.0)))
 
 
@@ -243,7 +238,7 @@ def test_another_model_than_the_file_was_made_with_is_refused(lorenz, tmp_path):
     ],
 )
 def test_what_cannot_be_written_says_why(value, reason):
-    with pytest.raises(Unwritable, match=reason):
+    with pytest.raises(UnwritableError, match=reason):
         describe(value, "model", {})
 
 
@@ -254,12 +249,13 @@ def test_code_from_a_script_or_a_function_says_so(place):
 
     if place == "__main__":
         local.__module__, local.__qualname__ = "__main__", "local"
-    with pytest.raises(Unwritable, match="script or notebook" if place == "__main__" else "inside a function"):
+    with pytest.raises(UnwritableError, match="script or notebook" if place == "__main__" else "inside a function"):
         describe(local, "model", {})
 
 
 def test_values_come_back_with_their_types():
-    value = {"a b": (1, True, None, "ρ", [0.1, float("-inf")], np.float32(0.1)), "a/b": np.arange(3), "a_b": np.zeros((0, 2))}
+    plain = (1, True, None, "ρ", [0.1, float("-inf")], np.float32(0.1))
+    value = {"a b": plain, "a/b": np.arange(3), "a_b": np.zeros((0, 2))}
     arrays = {}
     node = describe(value, "args", arrays)
     back = restore(node, arrays, trust=False)
@@ -293,12 +289,12 @@ def specify(old, new):
     [
         (lambda groups, attributes: attributes.clear(), "not a result that deepest saved"),
         (lambda groups, attributes: attributes.update(format_version=99), "saved by a newer deepest"),
-        (lambda groups, attributes: attributes.update(dtype="float16"), "computed in float16, and this process .*jax_enable"),
+        (lambda groups, attributes: attributes.update(dtype="float16"), "computed in float16, and this process"),
         (lambda groups, attributes: groups.pop("posterior"), "damaged: it has no posterior"),
         (lambda groups, attributes: groups["sample_stats"].pop("level"), "damaged: it has no level"),
-        (specify("deepest.models:Lorenz63", "deepest.models:Lorenz99"), "holds a model .*is not there any more.*model=…"),
+        (specify("deepest.models:Lorenz63", "deepest.models:Lorenz99"), "is not there any more: pass .*model=…"),
         (specify("deepest.models:Lorenz63", "os:system"), "needs the code os:system"),
-        (specify("deepest.models:Lorenz63", "deepest.io._files:os.remove"), r"needs the code deepest\.io\._files:os\.remove"),
+        (specify("deepest.models:Lorenz63", "deepest.io._files:os.remove"), "needs the code deepest.*os.remove"),
         (specify("deepest.models:Lorenz63", "deepest.io:Table"), "no Equinox module"),
         (specify('"sigma"', '"prandtl"'), "holds a model .*now has the fields"),
     ],

@@ -1,5 +1,6 @@
 """Transcriptions: measured orders, and gradients and Hessian blocks against automatic differentiation."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +46,7 @@ EACH = {
     Euler(): KINDS[:1],
     Trapezoid(): KINDS[2:],
     HermiteSimpson(): KINDS[:3],
-    ImplicitMidpoint(): KINDS[:3],
+    ImplicitMidpoint(): KINDS[1:3],
     RungeKutta4(): [],
 }
 QUADRATICS = [(transcription, *kind) for transcription, kinds in EACH.items() for kind in kinds]
@@ -125,44 +126,40 @@ def precision(kind, count, size=3):
 @pytest.mark.float32
 @pytest.mark.parametrize(("transcription", "kind", "parameters"), QUADRATICS, ids=label)
 def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, parameters):
-    """g = Jᵀ W c; Gauss-Newton Jᵀ W J; exact ∇²(½ cᵀ W c): in both layouts, switched inside jit or outside."""
+    """½ cᵀ W c, its gradient, and Jᵀ W J or the exact Hessian times a generic vector, in both layouts."""
     stride = transcription.stride
     times = Grid(IRREGULAR).refine(stride).times
     weight, rng = precision(kind, len(IRREGULAR) - 1), np.random.default_rng(1)
     path, shared = rng.normal(size=(len(times), 3)), rng.normal(size=parameters)
     z = unpoints(jnp.asarray(path, float), jnp.asarray(shared, float), stride)
     flat, at = ravel_pytree(z)
-
-    @jax.jit
-    def both(flat, times, weight, curvature):
-        problem = PathProblem(bent, times, Weight(weight))
-        residuals = lambda u: transcription.residuals(problem, at(u))
-        cost = lambda u: energy(problem.weight, residuals(u))
-        dense = lambda system: jax.vmap(lambda e: ravel_pytree(system.mv(at(e)))[0], out_axes=1)(jnp.eye(flat.size))
-        theirs = [
-            residuals(flat),
-            cost(flat),
-            jax.grad(cost)(flat),
-            jax.jacobian(residuals)(flat),
-            jax.hessian(cost)(flat),
-        ]
-        choices = [(Leading(), curvature), (Trailing(), curvature), (Trailing(), False)]
-        ours = [transcription.quadratic(problem, at(flat), *choice) for choice in choices]
-        return theirs, [(c, ravel_pytree(g)[0], dense(h)) for c, g, h in ours]
-
+    vector = jnp.asarray(rng.normal(size=flat.size), float)
     blocks = np.broadcast_to(weight, (len(IRREGULAR) - 1, *weight.shape[1:]))
     blocks = np.stack([np.diag(w) for w in blocks]) if blocks.ndim == 2 else blocks
-    wide = block_diag(*np.repeat(blocks, transcription.defects, axis=0))
-    arguments = (flat, jnp.asarray(times, float), jnp.asarray(weight, float))
+    wide = jnp.asarray(block_diag(*np.repeat(blocks, transcription.defects, axis=0)), float)
+    problem = PathProblem(bent, jnp.asarray(times, float), Weight(jnp.asarray(weight, float)))
+
+    @eqx.filter_jit
+    def automatic(problem):
+        residuals = lambda u: transcription.residuals(problem, at(u)).ravel()
+        cost = lambda u: 0.5 * residuals(u) @ wide @ residuals(u)
+        gradient, exact = jax.jvp(jax.grad(cost), (flat,), (vector,))
+        c, pushed = jax.jvp(residuals, (flat,), (vector,))
+        return c, cost(flat), gradient, jax.vjp(residuals, flat)[1](wide @ pushed)[0], exact
+
+    @eqx.filter_jit
+    def ours(problem, curvature):
+        each = []
+        for layout in (Leading(), Trailing()):
+            c, g, h = transcription.quadratic(problem, at(flat), layout, curvature)
+            each.append((c.ravel(), energy(problem.weight, c), ravel_pytree(g)[0], ravel_pytree(h.mv(at(vector)))[0]))
+        return each
+
+    *same, first, exact = automatic(problem)
     for curvature in (False, True):
-        (residuals, cost, gradient, jacobian, exact), ours = both(*arguments, jnp.asarray(curvature))
-        c, j = np.asarray(residuals).ravel(), np.asarray(jacobian).reshape(residuals.size, -1)
-        close(cost, 0.5 * c @ wide @ c)
-        close(gradient, j.T @ wide @ c)
-        for (values, slope, hessian), bent_too in zip(ours, (curvature, curvature, False), strict=True):
-            close(values, residuals)
-            close(slope, gradient)
-            close(hessian, exact if bent_too else j.T @ wide @ j)
+        for values in ours(problem, jnp.asarray(curvature)):
+            for one, other in zip(values, (*same, exact if curvature else first), strict=True):
+                close(one, other)
 
 
 @pytest.mark.float32

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Int
 
 from deepest.action._problem import Gaussian, Measurement, PathAction
 from deepest.linalg import BlockVector, choose_kernel
@@ -42,7 +42,9 @@ class Action(eqx.Module):
     observations: Observations
     transcription: AbstractTranscription
     grid: Grid
+    places: Int[np.ndarray, " observation"]
     measurement: Measurement
+    count: Float[Array, ""]
     shape: Weight
     drift: Float[Array, "interval varying"]
     limits: tuple[Float[Array, "2 state"], Float[Array, "2 parameter"]]
@@ -76,7 +78,9 @@ class Action(eqx.Module):
         self.grid = grid if isinstance(grid, Grid) else Grid(grid)
         widths = _interval_widths(self.grid, transcription)
         _check_model(estimable, self.grid, observations)
-        self.measurement = _on_grid(observations, self.grid)
+        self.places = self.grid.locate(observations.times)
+        self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
+        self.count = _float(observations.count)
         self.shape = Weight(_shape(model_precision, widths, estimable.dimension, convention))
         volatility = estimable.volatility(float(np.ptp(self.grid.times)))
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
@@ -84,25 +88,33 @@ class Action(eqx.Module):
         self.initial, self.prior = _initial(initial, estimable), Gaussian(*map(_float, estimable.prior(varying=False)))
         self.reference = _float(observations.reference_precision)
 
-    @property
-    def count(self) -> int:
-        """The number of measured values n, by which levels are reduced."""
-        return self.observations.count
-
     def at(self, ratio: Float[Array, ""] | float) -> PathAction:
         """The action at R_f = ratio · R_m, as a problem to minimise; `ratio` may be traced."""
         ratio = jnp.asarray(ratio, self.reference.dtype)
         states = self.shape.value * (ratio * self.reference)
         times = _float(self.grid.times)
         return PathAction(
-            self.transcription,
-            PathProblem(self.estimable, times, Weight(_join(states, self.drift))),
-            self.measurement,
-            self.initial,
-            self.prior,
-            self._bounds(),
-            choose_kernel(self.estimable.size),
+            transcription=self.transcription,
+            problem=PathProblem(self.estimable, times, Weight(_join(states, self.drift))),
+            measurement=self.measurement,
+            initial=self.initial,
+            prior=self.prior,
+            bounds=self._bounds(),
+            kernel=choose_kernel(self.estimable.size),
         )
+
+    def observe(self, values: Float[Array, "observation measured"]) -> "Action":
+        """The same action for other values (K, L) measured at the same times with the same precision and mask.
+
+        Traceable: `values` may be batched by `vmap` or differentiated. Values that are masked are not looked at.
+        """
+        observations = self.observations
+        if values.shape != observations.values.shape:
+            raise ValueError(f"Values must have shape {observations.values.shape}; received {values.shape}.")
+        kept = jnp.where(observations.present, values, jnp.zeros_like(values))
+        where = lambda a: (a.observations.values, a.measurement.values)
+        gridded = jnp.zeros_like(self.measurement.values).at[self.places].set(kept)
+        return eqx.tree_at(where, self, (kept, gridded))
 
     def _bounds(self) -> Box | None:
         if not self.bounded and self.limits[1].shape[1] == 0:
@@ -123,7 +135,7 @@ class Action(eqx.Module):
         return points(z, self.transcription.stride), z.shared
 
     def level(self, cost: Float[Array | np.ndarray, "..."]) -> Float[Array | np.ndarray, "..."]:
-        """The reduced level 2A/n, about 1 at the truth when R_m = 1/σ²."""
+        """The reduced level 2A/n for n measured values, about 1 at the truth when R_m = 1/σ²."""
         return 2.0 * cost / self.count
 
 
@@ -174,12 +186,11 @@ def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -
         )
 
 
-def _on_grid(observations: Observations, grid: Grid) -> Measurement:
-    index = grid.locate(observations.times)
+def _on_grid(observations: Observations, grid: Grid, index: np.ndarray, size: int) -> Measurement:
     values = np.zeros((grid.size, *observations.values.shape[1:]))
     weight = np.zeros((grid.size, *observations.weight.shape[1:]))
     values[index], weight[index] = observations.values, observations.weight
-    return Measurement(_float(values), _float(weight), observations)
+    return Measurement(_float(values), _float(weight), observations.components, observations.operator, size)
 
 
 def _shape(given: ArrayLike, widths: np.ndarray, size: int, convention: str) -> Array:

@@ -1,5 +1,7 @@
 """The action at one R_f, as the block problem that a minimiser sees."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,45 +10,60 @@ from jaxtyping import Array, Float
 
 from deepest.linalg import AbstractKernel, BlockVector
 from deepest.minimise import AbstractBlockProblem, Box, Quadratic
-from deepest.paths import Observations
 from deepest.transcription import AbstractTranscription, PathProblem, add_points, energy, points, unpoints
 
 
 class Measurement(eqx.Module):
-    """The measurement term on the grid: y (N, L) and R_m (N, L) or (N, L, L), zero where nothing was measured."""
+    """The measurement term on the grid: y (N, L) and R_m (N, L) or (N, L, L), zero where nothing was measured.
+
+    `size` is the model's own state dimension, which is what an operator sees.
+    """
 
     values: Float[Array, "time measured"]
     weight: Float[Array, "time measured"] | Float[Array, "time measured measured"]
-    observations: Observations
+    components: tuple[int, ...] | None = eqx.field(static=True)
+    operator: Callable | None
+    size: int = eqx.field(static=True)
 
     def _apply(self, residuals):
         if self.weight.ndim == 2:
             return self.weight * residuals
         return jnp.einsum("nij,nj->ni", self.weight, residuals)
 
+    def _measure(self, state):
+        if self.operator is None:
+            return state[np.asarray(self.components)]
+        return self.operator(state[: self.size])
+
     def residuals(self, path):
-        return jax.vmap(self.observations.measure)(path) - self.values
+        return jax.vmap(self._measure)(path) - self.values
 
     def cost(self, path):
         residuals = self.residuals(path)
         return 0.5 * jnp.sum(residuals * self._apply(residuals))
 
-    def quadratic(self, path):
-        """Cost, gradient (N, D) and Gauss–Newton Hessian (N, D, D) or its diagonal (N, D)."""
+    def quadratic(self, path, curvature):
+        """Cost, gradient (N, D) and Hessian (N, D, D), or its diagonal (N, D) where that is all there is."""
         residuals = self.residuals(path)
         force = self._apply(residuals)
         cost = 0.5 * jnp.sum(residuals * force)
-        components = self.observations.components
-        if components is not None:
-            index = np.asarray(components)
-            gradient = jnp.zeros_like(path).at[:, index].set(force, unique_indices=True)
-            if self.weight.ndim == 2:
-                return cost, gradient, jnp.zeros_like(path).at[:, index].set(self.weight, unique_indices=True)
-            full = jnp.zeros(path.shape + path.shape[1:], path.dtype)
-            return cost, gradient, full.at[:, index[:, None], index[None, :]].set(self.weight)
-        slope = jax.vmap(jax.jacfwd(self.observations.measure))(path)
+        if self.operator is None:
+            return cost, *self._selected(path, force)
+        slope = jax.vmap(jax.jacfwd(self._measure))(path)
         weighed = self.weight[:, :, None] * slope if self.weight.ndim == 2 else self.weight @ slope
-        return cost, jnp.einsum("nld,nl->nd", slope, force), slope.mT @ weighed
+        own = slope.mT @ weighed
+        if curvature is not False:
+            bend = jax.vmap(jax.hessian(lambda x, f: jnp.vdot(f, self._measure(x))))(path, force)
+            own = own + jnp.where(curvature, bend, jnp.zeros_like(bend))
+        return cost, jnp.einsum("nld,nl->nd", slope, force), own
+
+    def _selected(self, path, force):
+        index = np.asarray(self.components)
+        gradient = jnp.zeros_like(path).at[:, index].set(force, unique_indices=True)
+        if self.weight.ndim == 2:
+            return gradient, jnp.zeros_like(path).at[:, index].set(self.weight, unique_indices=True)
+        full = jnp.zeros(path.shape + path.shape[1:], path.dtype)
+        return gradient, full.at[:, index[:, None], index[None, :]].set(self.weight)
 
 
 class Gaussian(eqx.Module):
@@ -90,7 +107,7 @@ class PathAction(AbstractBlockProblem):
         layout, stride = self.kernel.layout, self.transcription.stride
         residuals, gradient, hessian = self.transcription.quadratic(self.problem, z, layout, curvature)
         path = points(z, stride)
-        cost, force, own = self.measurement.quadratic(path)
+        cost, force, own = self.measurement.quadratic(path, curvature)
         cost = cost + energy(self.problem.weight, residuals) + self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
         force = force.at[0].add(self.initial.gradient(path[0]))
         measured = unpoints(force, self.prior.gradient(z.shared), stride)

@@ -13,7 +13,7 @@ from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
 from deepest.anneal._result import Result, consistent
 from deepest.anneal._rung import FINE, ROUGH, Members, advance
-from deepest.minimise import DampedNewton, Status
+from deepest.minimise import AbstractMinimiser, DampedNewton, Status
 
 # The lowest level is flat where one rung changes it by less than this, relative.
 _FLAT = 3e-4
@@ -43,7 +43,7 @@ def anneal(
     spread: tuple[ArrayLike, ArrayLike] | None = None,
     prune: Prune | None = Prune(),
     stop: bool = True,
-    minimiser: DampedNewton | None = None,
+    minimiser: AbstractMinimiser | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Climb the ladder with an ensemble of paths, and return every level and the lowest path.

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepest.action import Action
 from deepest.anneal._ladder import Ladder
-from deepest.anneal._specification import Untrusted, Unwritable, describe, restore
+from deepest.anneal._specification import UntrustedError, UnwritableError, describe, restore
 from deepest.io import read_tree, write_tree
 from deepest.minimise import Status
 from deepest.paths import Grid, Observations
@@ -38,7 +38,7 @@ def write(path: str | os.PathLike[str], result: Mapping[str, Any], *, force: boo
 
 
 def read(path: str | os.PathLike[str], given: Mapping[str, Any], *, trust: bool) -> dict[str, Any]:
-    """The fields of a `Result`, by name; `given` holds the pieces that the caller hands over, None where it does not."""
+    """The fields of a `Result`, by name; `given` holds the pieces that the caller hands over, or None."""
     groups, attributes = read_tree(path)
     _check_format(path, attributes)
     return _fields(_File(path, groups), given, trust)
@@ -67,13 +67,14 @@ def _posterior(action: Action, result: Mapping[str, Any]) -> dict[str, tuple]:
 
 def _sample_stats(action: Action, result: Mapping[str, Any]) -> dict[str, tuple]:
     rungs, members = result["levels"].shape
+    counted = f"R_f/R_m, {action.convention}, ½-sum form"
     flags = {"flag_values": np.array([*Status], np.int32), "flag_meanings": " ".join(code.name for code in Status)}
     along = ("rung", "member")
     return {
         "rung": _index("rung", rungs),
         "member": _index("member", members),
         "parameter": _names("parameter", action.estimable.names),
-        "ratio": (("rung",), result["ladder"].ratios[:rungs], {"long_name": f"R_f/R_m, {action.convention}, ½-sum form"}),
+        "ratio": (("rung",), result["ladder"].ratios[:rungs], {"long_name": counted}),
         "level": (along, result["levels"], {"long_name": "reduced action level 2A/n; NaN where a member did not go"}),
         "steps": (along, result["steps"], {"long_name": "factorisations"}),
         "estimate": ((*along, "parameter"), result["estimates"], {"long_name": "parameters along the ladder"}),
@@ -119,14 +120,14 @@ def _specification(action: Action, ladder: Ladder) -> tuple[dict[str, Any], dict
         try:
             specification[name] = describe(piece, name, own)
             arrays |= own
-        except Unwritable as reason:
+        except UnwritableError as reason:
             specification[name] = {"absent": str(reason)}
     return specification, arrays
 
 
 def _named(specification: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, tuple]:
     said = {"long_name": "what the run was made of, as JSON; names of arrays stand for the variables beside it"}
-    variables = {"specification": ((), np.array(json.dumps(specification, allow_nan=False)), said)}
+    variables: dict[str, tuple] = {"specification": ((), np.array(json.dumps(specification, allow_nan=False)), said)}
     for name, array in arrays.items():
         variables[name] = (tuple(f"{name}.axis_{k}" for k in range(array.ndim)), array, {})
     return variables
@@ -178,8 +179,8 @@ class _File:
     """The values of a file's variables, group by group, and what it says the run was made of."""
 
     def __init__(self, path, groups: Mapping[str, Mapping[str, tuple]]):
-        parts = {name: _Parts(path, {key: array for key, (_, array, _) in group.items()}) for name, group in groups.items()}
-        self.path, self.groups = path, _Parts(path, parts)
+        arrays = lambda group: _Parts(path, {name: array for name, (_, array, _) in group.items()})
+        self.path, self.groups = path, _Parts(path, {name: arrays(group) for name, group in groups.items()})
         self.constants = self.groups["constant_data"]
         self.specification = _Parts(path, json.loads(str(self.constants["specification"])))
 
@@ -239,7 +240,7 @@ def _reader(file: _File, given: Mapping[str, Any], trust: bool) -> Callable[[str
             raise ValueError(f"{path} does not hold the {name}, because {node['absent']}: {instead}.")
         try:
             return restore(node, file.constants, trust)
-        except Untrusted as code:
+        except UntrustedError as code:
             raise ValueError(
                 f"{path} needs the code {code} for the {name}, which is not deepest's own: {instead}, or trust=True to "
                 "import it."

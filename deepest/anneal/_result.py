@@ -19,10 +19,11 @@ from deepest.transcription import AbstractTranscription
 
 
 def expected(action: Action) -> tuple[float, float]:
-    """The lowest and highest reduced level that χ² allows: within four standard deviations √(2/n) of 1, below it further
-    by the state and parameters that were fitted to the n measured values."""
-    fitted = (action.estimable.size + len(action.estimable.names)) / action.count
-    width = 4.0 * np.sqrt(2.0 / action.count)
+    """The lowest and the highest reduced level, two numbers, that χ² allows: within four standard deviations √(2/n) of
+    1, below it further by the state and parameters that were fitted to the n measured values."""
+    count = float(action.count)
+    fitted = (action.estimable.size + len(action.estimable.names)) / count
+    width = 4.0 * np.sqrt(2.0 / count)
     return float(1.0 - width - fitted), float(1.0 + width)
 
 
@@ -75,12 +76,13 @@ class Report:
 
     def __str__(self) -> str:
         verdict = "consistent" if self.consistent else "NOT consistent"
-        gap = "no second level reached the top" if self.gap is None else (
-            f"gap to the second A₁ − A₀ = {self.gap:.4g}, e^(−gap) = {self.dominance:.2g}"
-        )
+        gap = "no second level reached the top"
+        if self.gap is not None:
+            gap = f"gap to the second A₁ − A₀ = {self.gap:.4g}, e^(−gap) = {self.dominance:.2g}"
         return (
             f"Lowest level {self.level:.4f}, {verdict} with χ²; {self.rungs} rungs climbed, flat from rung "
-            f"{self.flat_from}; {self.finished} members reached the top, {self.winners} of them the lowest level; {gap}."
+            f"{self.flat_from}; {self.finished} members reached the top, {self.winners} of them the lowest level; "
+            f"{gap}."
         )
 
 
@@ -153,7 +155,7 @@ class Result:
         final, along = self.levels[-1, order], self.levels[:, best.member]
         same = final <= best.level * (1.0 + 1e-3)
         others = final[~same]
-        gap = 0.5 * self.action.count * float(others[0] - best.level) if others.size else None
+        gap = 0.5 * float(self.action.count) * float(others[0] - best.level) if others.size else None
         flat = np.flatnonzero(np.abs(along - best.level) <= 0.01 * best.level)
         return Report(
             level=best.level,

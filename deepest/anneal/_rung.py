@@ -11,7 +11,7 @@ from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
 from deepest.ensemble import spread
 from deepest.linalg import BlockVector
-from deepest.minimise import DampedNewton, Status, implicit
+from deepest.minimise import AbstractMinimiser, DampedNewton, Status, implicit
 
 # A rung needs its minimum only well enough to start the next one; the last is worth polishing.
 ROUGH, FINE = 1e-4, 1e-9
@@ -39,7 +39,7 @@ class Members(eqx.Module):
 
 def advance(
     action: Action,
-    minimiser: DampedNewton,
+    minimiser: AbstractMinimiser,
     members: Members,
     ratio: Float[Array, ""],
     active: Bool[Array, " member"],
@@ -66,7 +66,7 @@ def climb(
     ladder: Ladder,
     *,
     prune: Prune | None = None,
-    minimiser: DampedNewton | None = None,
+    minimiser: AbstractMinimiser | None = None,
 ) -> tuple[Members, Float[Array, "rung member"]]:
     """The whole ladder as one pure function: members at its end, and their reduced levels on every rung.
 

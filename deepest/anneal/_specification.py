@@ -20,19 +20,19 @@ Arrays = dict[str, np.ndarray]
 _KINDS = {"bool"} | {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)} | {"float32", "float64"}
 
 
-class Unwritable(ValueError):
+class UnwritableError(ValueError):
     """Why a value cannot be written down, as a clause: "it is a lambda"."""
 
 
-class Untrusted(ValueError):
+class UntrustedError(ValueError):
     """The name of code that is not deepest's own."""
 
 
 def describe(value: Any, place: str, arrays: Arrays) -> Any:
     """A value as JSON; arrays of any shape go under names that begin with `place` into `arrays`.
 
-    Numbers, strings, None, arrays, lists, tuples, dicts, Equinox modules, and functions and classes that can be imported
-    by name. Raises `Unwritable` for anything else.
+    Numbers, strings, None, arrays, lists, tuples, dicts, Equinox modules, and functions and classes that can be
+    imported by name. Raises `UnwritableError` for anything else.
     """
     if value is None or type(value) in (bool, int, str):
         return value
@@ -53,14 +53,14 @@ def describe(value: Any, place: str, arrays: Arrays) -> Any:
         return {"module": _reference(type(value)), "fields": fields}
     if callable(value):
         return {"code": _reference(value)}
-    raise Unwritable(f"it holds a {type(value).__name__}, which cannot be stored")
+    raise UnwritableError(f"it holds a {type(value).__name__}, which cannot be stored")
 
 
 def restore(node: Any, arrays: Arrays, trust: bool) -> Any:
     """The inverse of `describe`, equal to the bit.
 
-    Raises `Untrusted` for code outside deepest unless `trust`, and `ValueError` where a name leads nowhere or a class has
-    other fields than it had.
+    Raises `UntrustedError` for code outside deepest unless `trust`, and `ValueError` where a name leads nowhere or a
+    class has other fields than it had.
     """
     if not isinstance(node, dict):
         return node
@@ -82,7 +82,8 @@ def restore(node: Any, arrays: Arrays, trust: bool) -> Any:
         case "dict":
             return {again(key): again(item) for key, item in content}
         case "module":
-            return _rebuilt(_resolve(content, trust), {name: again(item) for name, item in dict(more)["fields"].items()})
+            fields = {name: again(item) for name, item in dict(more)["fields"].items()}
+            return _rebuilt(_resolve(content, trust), fields)
         case "code":
             return _resolve(content, trust)
     raise ValueError(f'it describes something by the unknown word "{kind}"')
@@ -90,7 +91,7 @@ def restore(node: Any, arrays: Arrays, trust: bool) -> Any:
 
 def _describe_array(value, place: str, arrays: Arrays) -> dict[str, str]:
     if str(value.dtype) not in _KINDS:
-        raise Unwritable(f"it holds an array of {value.dtype}, which cannot be stored")
+        raise UnwritableError(f"it holds an array of {value.dtype}, which cannot be stored")
     name = plain = re.sub(r"[^\w.]", "_", place)
     while name in arrays:
         name = f"{plain}.{sum(other.startswith(plain) for other in arrays)}_"
@@ -117,17 +118,17 @@ def _reference(code: Any) -> str:
     """ "module:qualname" by which the very same object can be imported; the public module where there is one."""
     module, name = getattr(code, "__module__", None), getattr(code, "__qualname__", None)
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise Unwritable(f"it holds a {type(code).__name__}, which has no name to import it by")
+        raise UnwritableError(f"it holds a {type(code).__name__}, which has no name to import it by")
     if "<lambda>" in name:
-        raise Unwritable("it holds a lambda, which cannot be imported by name")
+        raise UnwritableError("it holds a lambda, which cannot be imported by name")
     if module == "__main__":
-        raise Unwritable(f"{name} was defined in a script or notebook, from where it cannot be imported")
+        raise UnwritableError(f"{name} was defined in a script or notebook, from where it cannot be imported")
     if "<locals>" in name:
-        raise Unwritable(f"{name} was defined inside a function, from where it cannot be imported")
+        raise UnwritableError(f"{name} was defined inside a function, from where it cannot be imported")
     for public in (re.split(r"\._", module)[0], module):
         if _follow(sys.modules.get(public), name) is code:
             return f"{public}:{name}"
-    raise Unwritable(f"{module}.{name} is something else than what was used")
+    raise UnwritableError(f"{module}.{name} is something else than what was used")
 
 
 def _follow(start: Any, name: str) -> Any:
@@ -140,7 +141,7 @@ def _resolve(reference: str, trust: bool) -> Any:
     module, _, name = reference.partition(":")
     own = re.fullmatch(r"deepest(\.\w+)*", module) is not None
     if not (own or trust):
-        raise Untrusted(reference)
+        raise UntrustedError(reference)
     try:
         code = _follow(importlib.import_module(module), name)
     except ImportError as error:
@@ -149,5 +150,5 @@ def _resolve(reference: str, trust: bool) -> Any:
         raise ValueError(f"{reference} is not there any more")
     # A module of deepest also holds the names that it imported itself.
     if not trust and not str(getattr(code, "__module__", "")).startswith("deepest."):
-        raise Untrusted(reference)
+        raise UntrustedError(reference)
     return code

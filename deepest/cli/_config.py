@@ -41,14 +41,17 @@ def read(path: Path) -> Plan:
     """The plan in a configuration file; refuses whatever in it does not fit."""
     held = _schema.read(path)
     ensemble, output = held["ensemble"], held["output"]
-    spread = held["state"].get("spread")
+    members, seed = ensemble.get("members", 64), ensemble.get("seed", 0)
+    if members < 1 or seed < 0:
+        raise Refusal(f"{path}: [ensemble] needs members of at least 1 and a seed of at least 0; received {ensemble}.")
     with asking():
+        action = _action(held, path.parent)
         return Plan(
-            action=_action(held, path.parent),
+            action=action,
             ladder=Ladder(**held["ladder"]),
-            members=ensemble.get("members", 64),
-            seed=ensemble.get("seed", 0),
-            spread=None if spread is None else (spread[0], spread[1]),
+            members=members,
+            seed=seed,
+            spread=_spread(held["state"].get("spread"), action.estimable.dimension),
             output=path.parent / output.get("file", "run.nc"),
             plots=output.get("plots", True),
         )
@@ -70,6 +73,16 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
         if blamed is None:
             raise
         raise blamed from error
+
+
+def _spread(given: list | None, dimension: int) -> tuple[Any, Any] | None:
+    """The range in which unmeasured components start, each end a scalar or (D,)."""
+    if given is None:
+        return None
+    for end in given:
+        if isinstance(end, list) and len(end) != dimension:
+            raise Refusal(f"spread in [state] has one number, or {dimension}, one a component; received {len(end)}.")
+    return given[0], given[1]
 
 
 def _observations(data: dict[str, Any], folder: Path) -> Observations:

@@ -1,12 +1,18 @@
 """The files that a command writes: checked before anything is computed, and never half-written."""
 
+import csv
 import dataclasses
+import importlib.util
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+
 from deepest.cli._refuse import Refusal
+from deepest.io import atomic
 
 # A picture takes about this much; a run as much as its arrays, and a little.
 _PICTURE, _SLACK = 300_000, 1_000_000
@@ -38,6 +44,9 @@ def beside(run: Path, name: str, suffix: str = ".png") -> Path:
 
 def check(paths: Sequence[Path], *, force: bool, size: int = _SLACK) -> None:
     """Refuse where a file exists (unless `force`), or its folder is missing, closed or too full for `size` bytes."""
+    for library in ("matplotlib", "xarray", "h5netcdf"):
+        if importlib.util.find_spec(library) is None:
+            raise Refusal(f"This command needs {library}: pip install 'deepest-learning[cli]'")
     for path in paths:
         if path.is_dir():
             raise Refusal(f"{path} is a folder; give the name of a file.")
@@ -57,3 +66,19 @@ def _check_folder(folder: Path, size: int) -> None:
         raise Refusal(f"Nothing can be written in the folder {folder}: {error.strerror}.") from error
     if free < size:
         raise Refusal(f"The disk is full: {folder} has {free / 1e6:.1f} MB left, and about {size / 1e6:.1f} MB are needed.")
+
+
+def write_table(
+    path: Path,
+    times: Float[np.ndarray, " time"],
+    columns: Float[np.ndarray, "time column"],
+    components: Sequence[int],
+    *,
+    force: bool,
+) -> None:
+    """A CSV file with the columns time, x0, x1, …, named by their components; NaN is an empty cell."""
+    with atomic(path, force=force) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["time", *(f"x{k}" for k in components)])
+        for row in np.column_stack([times, columns]).tolist():
+            rows.writerow(["" if np.isnan(cell) else cell for cell in row])

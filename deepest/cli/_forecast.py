@@ -1,6 +1,5 @@
 """`deepest forecast RUN.nc --until T`."""
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +8,12 @@ import typer
 
 from deepest import plot
 from deepest.anneal import Result
-from deepest.cli._files import beside, check
+from deepest.cli._files import beside, check, write_table
 from deepest.cli._load import load
 from deepest.cli._options import Cache, Force, Plots, Run, Trust
 from deepest.cli._refuse import Failure, Refusal, asking
 from deepest.cli._session import patiently
 from deepest.cli._tables import wrote
-from deepest.io import atomic
 from deepest.twin import Truth
 
 
@@ -58,17 +56,10 @@ def forecast(
         last = ahead.times[int(np.argmin(np.all(np.isfinite(ahead.path), axis=1)))]
         raise Failure(f"The model does not stay finite: the forecast breaks down before time {last:g}; nothing was written.")
     with asking():
-        _write(table, ahead.times, ahead.path, force)
+        write_table(table, ahead.times, ahead.path, range(ahead.path.shape[1]), force=force)
         if plots:
             plot.save(_drawn(result, ahead, truth), picture, force=force)
     wrote(paths)
-
-
-def _write(path: Path, times: np.ndarray, states: np.ndarray, force: bool) -> None:
-    with atomic(path, force=force) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["time", *(f"x{k}" for k in range(states.shape[1]))])
-        rows.writerows(np.column_stack([times, states]).tolist())
 
 
 def _drawn(result: Result, ahead, truth: Truth | None):

@@ -28,7 +28,7 @@ def find(name: str, folder: Path) -> Any:
     held = module
     for part in attribute.split("."):
         if not hasattr(held, part):
-            public = [word for word in vars(module) if not word.startswith("_")]
+            public = [word for word, thing in vars(module).items() if word[0] != "_" and callable(thing)]
             raise Refusal(nearest(f"attribute in {module_name} called", attribute, public))
         held = getattr(held, part)
     if not callable(held):
@@ -46,8 +46,7 @@ def _imported(name: str, folder: Path) -> types.ModuleType:
             raise Refusal(f"The module {name} needs {error.name}, which is not installed.") from error
         raise Refusal(f"There is no module {name}: expected {name}.py in {folder.resolve()}, or one installed.") from error
     except Exception as error:
-        where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-        raise Refusal(f"The module {name} cannot be imported: {type(error).__name__}: {error}{where}.") from error
+        raise Refusal(f"The module {name} cannot be imported: {type(error).__name__}: {error}.") from error
 
 
 def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callable, dict[str, Any]]:
@@ -65,10 +64,12 @@ def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callab
 
 
 def _constructed(name: str, model: type, given: dict[str, Any]) -> Callable:
-    known = list(inspect.signature(model).parameters)
-    for key in given:
+    known = inspect.signature(model).parameters
+    for key, entry in given.items():
         if key not in known:
             raise Refusal(nearest(f"argument of {name} called", key, known))
+        if known[key].annotation is int and type(entry) is not int:
+            raise Refusal(f"{key} in [model] is a whole number; received {entry!r}.")
     try:
         return model(**given)
     except TypeError as error:

@@ -15,7 +15,7 @@ class Climb:
 
     def __init__(self, bar: Bar, runs: int):
         self.bar, self.runs, self.run = bar, runs, 0
-        self.task = bar.add_task(self._named("compiling"), total=None, note="(about half a minute, the first time)")
+        self.task = bar.add_task(self._named("compiling"), total=None, note="(half a minute, the first time)")
 
     def __call__(self, progress: Progress) -> None:
         """Show one rung."""

@@ -11,6 +11,15 @@ from rich.console import Console
 from rich.text import Text
 
 
+# What the library suggests to programmers, and what there is for it here.
+_INSTEAD = {
+    "pass `dimension=` beside it": "write dimension = … in [model]",
+    "force=True": "--force",
+    "trust=True": "--trust",
+    " (jax.config.update('jax_enable_x64', True))": " (leave out --float32)",
+}
+
+
 class Refusal(Exception):  # noqa: N818
     """What was asked for cannot be done; its message is the sentence that says why."""
 
@@ -58,8 +67,10 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         named = f"{error.filename}: " if error.filename else ""
         return f"{named}{error.strerror}."
-    # What the library suggests to programmers has its option here.
-    return str(error).replace("force=True", "--force").replace("trust=True", "--trust")
+    said = str(error)
+    for code, option in _INSTEAD.items():
+        said = said.replace(code, option)
+    return said
 
 
 def nearest(kind: str, name: str, known: Iterable[str]) -> str:

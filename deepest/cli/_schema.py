@@ -1,6 +1,5 @@
 """What a configuration may hold: every table, every key, and what kind of value it takes."""
 
-import difflib
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -68,11 +67,10 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _check_table(path: Path, name: str, table: Any) -> None:
-    if name not in TABLES:
-        kind = "table" if isinstance(table, dict) else "key outside a table"
-        raise Refusal(f"{path}: {_elsewhere(kind, name)}")
     if not isinstance(table, dict):
-        raise Refusal(f"{path}: {name} is a table; write [{name}] on a line of its own and its keys below.")
+        raise Refusal(f"{path}: {_homeless(name)}")
+    if name not in TABLES:
+        raise Refusal(f"{path}: {nearest('table called', name, TABLES)}")
     known = TABLES[name]
     for key, value in table.items():
         if key not in known:
@@ -84,12 +82,14 @@ def _check_table(path: Path, name: str, table: Any) -> None:
             raise Refusal(f"{path}: {key} in [{name}] is {wanted}; received {value!r}.")
 
 
-def _elsewhere(kind: str, name: str) -> str:
-    """The sentence for a stray name at the top, which may be a table's or a key that stands in the wrong place."""
-    homes = [table for table, keys in TABLES.items() if name in keys]
-    if homes and not difflib.get_close_matches(name, TABLES, n=1, cutoff=0.8):
-        return f"{name} belongs in the table [{homes[0]}]."
-    return nearest(f"{kind} called", name, TABLES)
+def _homeless(name: str) -> str:
+    """The sentence for a key that stands above the first table."""
+    if name in TABLES:
+        return f"{name} is a table; write [{name}] on a line of its own and its keys below."
+    homes = {key: table for table, keys in TABLES.items() for key in keys}
+    if name in homes:
+        return f"{name} belongs in a table; write it below [{homes[name]}]."
+    return nearest("key called", name, homes)
 
 
 def fields(table: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -17,8 +17,6 @@ T = TypeVar("T")
 def prepare(*, float32: bool = False, cache: bool = True) -> None:
     """Precision, pictures without windows, and jax's compilation cache, for the rest of the process."""
     os.environ.setdefault("MPLBACKEND", "Agg")
-    # XLA remarks on every cached program that it was compiled with tuning hints that are no features of a processor.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     jax.config.update("jax_enable_x64", not float32)
     if cache:
         _cache(jax.config.jax_compilation_cache_dir or cache_folder())
@@ -48,34 +46,37 @@ def _cache(folder: str | Path) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
-_workers: list[threading.Thread] = []
+# One event a worker, set when it has ended. (Thread.join, interrupted, takes a living thread for a dead one.)
+_workers: list[threading.Event] = []
 
 
 def patiently(work: Callable[[], T]) -> T:
     """`work()` in a thread of its own, so that Ctrl-C is heard while XLA compiles, which may take half a minute."""
-    done: dict[str, T] = {}
+    done: list[T] = []
     failed: list[BaseException] = []
+    ended = threading.Event()
 
     def target() -> None:
         try:
-            done["value"] = work()
+            done.append(work())
         except BaseException as error:
             failed.append(error)
+        finally:
+            ended.set()
 
-    worker = threading.Thread(target=target, daemon=True)
-    _workers.append(worker)
-    worker.start()
-    while worker.is_alive():
-        worker.join(0.1)
+    _workers.append(ended)
+    threading.Thread(target=target, daemon=True).start()
+    while not ended.wait(0.1):
+        pass
     if failed:
         raise failed[0]
-    return done["value"]
+    return done[0]
 
 
 def leave(code: int) -> None:
     """End the process, at once where a worker is still computing: an interpreter cannot shut down around it."""
-    if any(worker.is_alive() for worker in _workers):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+    if all(ended.is_set() for ended in _workers):
+        sys.exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

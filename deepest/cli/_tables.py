@@ -31,6 +31,10 @@ def found(result: Result) -> Rows:
     low, high = expected(result.action)
     verdict = "consistent" if report.consistent else "NOT consistent"
     yield "lowest level", f"{report.level:.4f}, {verdict} with χ² ({max(low, 0.0):.2f} to {high:.2f})"
+    if report.level > high:
+        yield "advice", "the path misses the data by more than the noise: more members, another spread, another model?"
+    elif not report.consistent:
+        yield "advice", "the path is closer to the data than the noise allows: is the noise smaller than given?"
     if report.gap is None:
         yield "second level", f"none: all {report.finished} members at the top share the lowest"
     else:
@@ -73,31 +77,45 @@ def _forecast(skill: Skill) -> Rows:
 def repeated(title: str, outcomes: Sequence[Outcome]) -> None:
     """One row an experiment, the yardstick beside each level, and the success rate below."""
     reached, low, high = success(outcomes)
-    caption = f"global minimum in {reached} of {len(outcomes)} (95 % Wilson interval {100 * low:.0f} to {100 * high:.0f} %)"
+    caption = f"global minimum found in {reached} of {len(outcomes)} (95 % Wilson interval {low:.0%} to {high:.0%})"
     table = Table(title=title, caption=caption, title_style="bold", title_justify="left", caption_justify="left")
-    table.box = box.SIMPLE_HEAD
-    names = list(outcomes[0].parameters)
-    for head in ("", "level", "truth's", "min.", *names, "rms", "unseen", "forecast", "s"):
+    table.box, table.pad_edge = box.SIMPLE_HEAD, False
+    for head in ("", "level", "truth's", "found", "largest error", "path rms", "forecast", "s"):
         table.add_column(head, justify="right", no_wrap=True)
     for k, outcome in enumerate(outcomes):
         table.add_row(*_row(k, outcome), style=None if outcome.reached else "red")
     Console().print(table)
+    Console().print(
+        Text(
+            "level and truth's: lowest reduced level, and that of the path started at the truth; path rms: where measured "
+            "and where not; forecast: time until its error exceeds half of climatology.",
+            style="dim",
+        )
+    )
 
 
 def _row(k: int, outcome: Outcome) -> list[str]:
     skill = outcome.skill
-    horizon = "–" if skill is None else f"{'≥' if skill.outlasted else ''}{skill.horizon:.2f}"
+    horizon = "–" if skill is None else f"{'≥ ' if skill.outlasted else ''}{skill.horizon:.2f}"
     return [
         str(k),
         f"{outcome.level:.4f}",
         f"{outcome.yardstick:.4f}",
         "yes" if outcome.reached else "NO",
-        *(f"{value:.4g}" for value, _, _ in outcome.parameters.values()),
-        f"{outcome.measured_error:.2g}",
-        f"{outcome.unmeasured_error:.2g}",
+        _largest(outcome),
+        f"{outcome.measured_error:.2g} {outcome.unmeasured_error:.2g}",
         horizon,
         f"{outcome.seconds:.1f}",
     ]
+
+
+def _largest(outcome: Outcome) -> str:
+    """The parameter that is furthest off, relative to its true value."""
+    errors = {name: error for name, (_, _, error) in outcome.parameters.items() if np.isfinite(error)}
+    if not errors:
+        return "–"
+    name = max(errors, key=errors.__getitem__)
+    return f"{name} {100 * errors[name]:.2g} %"
 
 
 def wrote(paths: Sequence[Path], seconds: float | None = None) -> None:

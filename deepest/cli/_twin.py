@@ -12,7 +12,7 @@ import typer
 
 from deepest import plot
 from deepest import twin as experiments
-from deepest.cli._files import Outputs
+from deepest.cli._files import Outputs, check, write_table
 from deepest.cli._options import Cache, Float32, Force, Plots
 from deepest.cli._progress import Climb, climbing
 from deepest.cli._refuse import Failure, Refusal, asking, nearest
@@ -36,6 +36,10 @@ def twin(
     ] = 1,
     noise: Annotated[float | None, typer.Option(metavar="SD", help="Standard deviation of the noise. [default: 0.5]", show_default=False)] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.nc", help="NetCDF file; pictures beside it.")] = Path("run.nc"),
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Also write the measurements, to try deepest anneal on.", show_default=False),
+    ] = None,
     force: Force = False,
     plots: Plots = True,
     float32: Float32 = False,
@@ -58,6 +62,8 @@ def twin(
     setting = _setting(name, noise, members)
     files = Outputs.of(output, ("levels", "path") if plots else ())
     files.check(force=force, numbers=2 * setting.members * setting.times.size * _size(setting))
+    if data is not None:
+        check([data], force=force)
     with climbing(realisations) as climb:
         outcomes = patiently(lambda: _run(setting, realisations, jax.random.key(seed), climb))
         first = outcomes[0]
@@ -65,6 +71,8 @@ def twin(
             climb.say("writing")
             with asking():
                 _write(first, files, force)
+                if data is not None:
+                    _write_data(first, data, force)
     title = f"{setting.name}: {setting.about}"
     if realisations > 1:
         repeated(title, outcomes)
@@ -72,7 +80,7 @@ def twin(
         raise Failure(_why(first))
     if realisations == 1:
         facts(title, [*found(first.result), *compared(first)])
-    wrote([files.run, *files.pictures], time.perf_counter() - began)
+    wrote([files.run, *files.pictures, *([data] if data else [])], time.perf_counter() - began)
 
 
 def _setting(name: str, noise: float | None, members: int | None) -> experiments.Setting:
@@ -110,6 +118,11 @@ def _write(outcome: experiments.Outcome, files: Outputs, force: bool) -> None:
             outcome.result, truth=outcome.twin.truth, forecast=outcome.skill, forecast_truth=outcome.twin.beyond
         )
         plot.save(drawn, path, force=force)
+
+
+def _write_data(outcome: experiments.Outcome, path: Path, force: bool) -> None:
+    observations = outcome.twin.action.observations
+    write_table(path, observations.times, observations.masked(), outcome.twin.measured, force=force)
 
 
 def _why(outcome: experiments.Outcome) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
 
-import h5netcdf
+import h5netcdf  # noqa: F401  (xarray's engine: missed here, where the sentence about it is made)
 import numpy as np
 import xarray as xr
 
 from deepest.io._files import readable
 
-_ENGINE = h5netcdf.__name__
+_ENGINE = "h5netcdf"
 # Times stay the numbers that they are: deepest's time has the model's units.
 _PLAIN = {"engine": _ENGINE, "decode_times": False, "decode_timedelta": False}
 

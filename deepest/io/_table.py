@@ -42,13 +42,12 @@ class Table:
     names: tuple[str, ...]
 
 
-def read_table(
-    path: str | os.PathLike[str], *, time: str | None = None, columns: Sequence[str] | None = None
-) -> Table:
+def read_table(path: str | os.PathLike[str], *, time: str | None = None, columns: Sequence[str] | None = None) -> Table:
     """Times (K,) and values (K, L) from a CSV, NumPy or NetCDF-4 file.
 
     - Text: one row a time, separated by commas, semicolons, tabs or spaces; a header row if the first row is not all
-      numbers, else the columns are called t, y1, …, yL; lines that begin with # are comments; blank, NaN and NA are missing.
+      numbers, else the columns are called t, y1, …, yL; lines that begin with # are comments; blank, NaN and NA are
+      missing.
     - `.npy`: an array (K, 1 + L) with columns t, y1, …, yL, which is varanneal's.
     - NetCDF: a time coordinate, and variables (time,) or (time, component), the columns of which are `name[label]`.
 
@@ -66,7 +65,8 @@ def read_table(
     if times.size == 0:
         raise ValueError(f"{path} holds no rows of numbers.")
     if np.any(np.isnan(times)):
-        raise ValueError(f'{path}: the time "{time}" is missing in row {int(np.argmax(np.isnan(times))) + 1} of the data.')
+        row = int(np.argmax(np.isnan(times))) + 1
+        raise ValueError(f'{path}: the time "{time}" is missing in row {row} of the data.')
     return Table(times, values, tuple(names))
 
 

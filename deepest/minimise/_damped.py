@@ -7,7 +7,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from deepest.linalg import BlockVector, dot
-from deepest.minimise._problem import AbstractBlockProblem, Quadratic, Solution
+from deepest.minimise._problem import AbstractBlockProblem, AbstractMinimiser, Quadratic, Solution
 from deepest.minimise._status import Status
 
 
@@ -31,7 +31,7 @@ class _State(eqx.Module):
     running: Bool[Array, ""]
 
 
-class DampedNewton(eqx.Module):
+class DampedNewton(AbstractMinimiser):
     """Levenberg–Marquardt on the block structure: (H + λS) d = −g, projected onto the bounds.
 
     A step is taken if it decreases the cost by 1e-4 of what the local model predicts; λ falls by 8 where the model
@@ -43,21 +43,7 @@ class DampedNewton(eqx.Module):
 
     limit: int = 200
 
-    def minimise(
-        self,
-        problem: AbstractBlockProblem,
-        z: BlockVector,
-        *,
-        tolerance: Float[Array, ""] | float,
-        damping: Float[Array, ""] | float = 1e-3,
-        floor: Float[Array, ""] | float = 0.0,
-        curvature: Bool[Array, ""] | bool = False,
-    ) -> Solution:
-        """Minimise from z until a step's predicted and actual decrease fall below `tolerance` × cost.
-
-        λ starts at `damping` and never falls below `floor`, both in units of the problem's scale S. The Hessian is
-        Gauss–Newton's, or the exact one where `curvature` is true.
-        """
+    def minimise(self, problem, z, *, tolerance, damping=1e-3, floor=0.0, curvature=False) -> Solution:
         if problem.bounds is not None:
             z = problem.bounds.clip(z)
         cost = problem.cost(z)

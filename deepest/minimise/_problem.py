@@ -48,3 +48,24 @@ class Solution(eqx.Module):
     damping: Float[Array, ""]
     steps: Int[Array, ""]
     status: Int[Array, ""]
+
+
+class AbstractMinimiser(eqx.Module):
+    """A way to minimise a block problem, traceable: it may stand inside `jit`, `vmap` and `lax.map`."""
+
+    @abc.abstractmethod
+    def minimise(
+        self,
+        problem: AbstractBlockProblem,
+        z: BlockVector,
+        *,
+        tolerance: Float[Array, ""] | float,
+        damping: Float[Array, ""] | float = 1e-3,
+        floor: Float[Array, ""] | float = 0.0,
+        curvature: Bool[Array, ""] | bool = False,
+    ) -> Solution:
+        """Minimise from z until a step decreases the cost by less than `tolerance` × cost.
+
+        Damping λ starts at `damping` and never falls below `floor`, both in units of the problem's scale S.
+        The Hessian is Gauss–Newton's, or the exact one where `curvature` is true.
+        """

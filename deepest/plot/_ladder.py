@@ -1,6 +1,7 @@
 """What happened along the ladder."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from deepest.minimise import Status
 from deepest.plot._style import accent, ink, legend, panels
 
 # How a line looks by what became of its member: label, then style.
-_FATES = {
+_FATES: dict[str, dict[str, Any]] = {
     "lowest level": {"alpha": 1.0, "linewidth": 2.2, "zorder": 3.0},
     "reached the top": {"alpha": 0.75, "linewidth": 1.0, "zorder": 2.2},
     "left at an earlier rung": {"alpha": 0.3, "linewidth": 0.8, "zorder": 2.1},
@@ -22,13 +23,13 @@ _FATES = {
 def action_levels(result: Result, ax: Axes | None = None) -> Axes:
     """Reduced action levels 2A/n against R_f/R_m, both logarithmic, one line a member.
 
-    The lowest level at the top stands out; lines of members that were left at an earlier rung are faint and end in a dot,
-    those that failed in a cross. The band is what χ² allows at the end: about 1, the level at which the path misses the
-    n data by their measurement error. Drawn into `ax`, a single Axes, or into a figure of its own.
+    The lowest level at the top stands out; lines of members that were left at an earlier rung are faint and end in a
+    dot, those that failed in a cross. The band is what χ² allows at the end: about 1, the level at which the path
+    misses the n data by their measurement error. Drawn into `ax`, a single Axes, or into a figure of its own.
     """
     (axes,) = panels(ax, 1, 1, 1)
     lowest, highest = expected(result.action)
-    note = f"allowed by χ², n = {result.action.count}"
+    note = f"allowed by χ², n = {int(result.action.count)}"
     if lowest > 0:
         axes.axhspan(lowest, highest, color=accent(1), alpha=0.2, linewidth=0, label=note)
     axes.axhline(1.0, color=accent(1), linestyle="--", linewidth=1.2, label=None if lowest > 0 else note)
@@ -47,9 +48,9 @@ def parameters(
 ) -> np.ndarray:
     """Every estimated parameter against R_f/R_m, a panel each, one line a member; finite bounds are dotted.
 
-    `truth` holds true values by name, or in the order of `result.parameter_names`, NaN where there is none. Drawn into `ax`, one Axes a parameter
-    (P,), or into a figure of its own; returns the Axes (P,). Raises `ValueError` where the model has no unknown that does
-    not vary, or a true value has no parameter.
+    `truth` holds true values by name, or in the order of `result.parameter_names`, NaN where there is none. Drawn into
+    `ax`, one Axes a parameter (P,), or into a figure of its own; returns the Axes (P,). Raises `ValueError` where the
+    model has no unknown that does not vary, or a true value has no parameter.
     """
     names = result.parameter_names
     if not names:
@@ -113,7 +114,8 @@ def _true(names: Sequence[str], truth: Mapping[str, float] | Sequence[float] | N
         return {}
     if not isinstance(truth, Mapping):
         if len(truth) != len(names):
-            raise ValueError(f"The model has {len(names)} parameters ({', '.join(names)}); received {len(truth)} values.")
+            listed = ", ".join(names)
+            raise ValueError(f"The model has {len(names)} parameters ({listed}); received {len(truth)} true values.")
         truth = dict(zip(names, truth, strict=True))
     strange = [name for name in truth if name not in names]
     if strange:

@@ -40,11 +40,11 @@ def path(
     - `components`: state components by number, and unknowns that vary by name; without it two that were measured and
       two that were not, and the first two unknowns that vary.
     - `truth` (N, D): the true path on the result's grid, where one knows it.
-    - `forecast`: what `result.forecast(until)` returned; beyond the data the panels are shaded. `forecast_truth` (T, D):
-      the true path on its times.
+    - `forecast`: what `result.forecast(until)` returned; beyond the data the panels are shaded. `forecast_truth`
+      (T, D): the true path on its times.
 
-    Drawn into `ax`, one Axes a component, or into a figure of its own; returns the Axes (panel,). Time and states are in
-    the model's units. Raises `ValueError` for a component that does not exist or a true path of another shape.
+    Drawn into `ax`, one Axes a component, or into a figure of its own; returns the Axes (panel,). Time and states are
+    in the model's units. Raises `ValueError` for a component that does not exist or a true path of another shape.
     """
     best = result.best
     chosen = _defaults(result) if components is None else list(components)
@@ -84,9 +84,10 @@ def _component(ax: Axes, result: Result, k: int, truth, forecast: Continued | No
 
 def _data(ax: Axes, observations: Observations, k: int) -> None:
     """The measured values of component k, at the times at which there are any."""
-    if k not in (observations.components or ()):
+    measured = observations.components or ()
+    if k not in measured:
         return
-    column = observations.components.index(k)
+    column = measured.index(k)
     seen = np.asarray(observations.present)[:, column]
     times, values = np.asarray(observations.times)[seen], np.asarray(observations.values)[seen, column]
     dots = {"linestyle": "none", "marker": "o", "markersize": 2.6, "alpha": 0.8, "zorder": 2.4}

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, PRNGKeyArray
 
 from deepest.anneal import Ladder, Progress, Prune, Result, anneal
-from deepest.models import integrate
+from deepest.twin._follow import follow
 from deepest.twin._outcome import Outcome, Skill
 from deepest.twin._settings import Setting
 from deepest.twin._simulate import Twin
@@ -85,5 +85,4 @@ def yardstick(twin: Twin, result: Result) -> float:
 
 def _skill(twin: Twin, result: Result) -> Skill:
     best = result.best
-    path = integrate(best.model, jnp.asarray(best.path[-1]), twin.beyond_times, best.args)
-    return Skill.of(twin, np.asarray(path))
+    return Skill.of(twin, follow(best.model, jnp.asarray(best.path[-1]), twin.beyond_times, best.args))

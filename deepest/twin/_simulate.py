@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from deepest.action import Action
-from deepest.models import Estimable, Unknown, integrate
+from deepest.models import Estimable, Unknown
 from deepest.paths import Grid, Observations
 from deepest.transcription import AbstractTranscription
+from deepest.twin._follow import follow
 
 # The spin-up takes the truth onto the attractor, the climate is measured there: both in lengths of the window.
 _SPIN_UP, _CLIMATE = 10.0, 50.0
@@ -156,7 +157,7 @@ class _Flow:
     def run(self, start: Float[Array, " state"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Paths (·, D) of the climate, the window and beyond."""
         times = np.concatenate([self.history, self.window, self.beyond[1:]])
-        path = np.asarray(integrate(self.model, start, times, self.args))
+        path = follow(self.model, start, times, self.args)
         if not np.all(np.isfinite(path)):
             raise ValueError(
                 "The true model did not stay finite on its way to the data; start it closer to its attractor with "
