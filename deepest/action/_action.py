@@ -1,6 +1,6 @@
 """From a model, data and a transcription to the action at any R_f."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
@@ -63,10 +63,10 @@ class Action(eqx.Module):
         args: Any = None,
         dimension: int | None = None,
         steps: int = 1,
-        grid: Grid | ArrayLike | None = None,
-        model_precision: ArrayLike = 1.0,
+        grid: Grid | ArrayLike | Sequence | None = None,
+        model_precision: ArrayLike | Sequence = 1.0,
         convention: Literal["interval", "continuum"] = "interval",
-        bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        bounds: tuple[ArrayLike | Sequence, ArrayLike | Sequence] | None = None,
         initial: Normal | None = None,
     ):
         self.estimable = estimable = Estimable(model, args, dimension=dimension)
@@ -139,7 +139,7 @@ class Action(eqx.Module):
         return 2.0 * cost / self.count
 
 
-def _float(x: ArrayLike) -> Array:
+def _float(x: ArrayLike | Sequence) -> Array:
     return jnp.asarray(x, jnp.result_type(float))
 
 
@@ -179,6 +179,8 @@ def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -
     if rate.dtype != dtype:
         raise ValueError(f"The model must keep the dtype {dtype}; it returned {rate.dtype}.")
     measured = jax.eval_shape(observations.measure, like(size))
+    if measured.dtype != dtype:
+        raise ValueError(f"The operator must keep the dtype {dtype}; it returned {measured.dtype}.")
     if measured.shape != observations.values.shape[1:]:
         raise ValueError(
             f"The operator must return shape {observations.values.shape[1:]}, one entry a column of the values; it "
@@ -193,14 +195,19 @@ def _on_grid(observations: Observations, grid: Grid, index: np.ndarray, size: in
     return Measurement(_float(values), _float(weight), observations.components, observations.operator, size)
 
 
-def _shape(given: ArrayLike, widths: np.ndarray, size: int, convention: str) -> Array:
+def _shape(given: ArrayLike | Sequence, widths: np.ndarray, size: int, convention: str) -> Array:
     """The relative R_f as (1 or K, D) or (1 or K, D, D)."""
     given, count = np.asarray(given, float), widths.size
     allowed = {(): (1, 1), (size,): (1, size), (count, size): (count, size)}
     full = {(size, size): (1, size, size), (count, size, size): (count, size, size)}
     if not np.all(np.isfinite(given)):
         raise ValueError("The model precision must be finite.")
-    if given.shape in full and not (given.shape == (count, size)):
+    if given.shape == (size, size) == (count, size) and size > 1:
+        raise ValueError(
+            f"With {count} intervals and {size} components, a model precision of shape {given.shape} could be one matrix "
+            f"or one row an interval; give a matrix as ({count}, {size}, {size}), or one row as ({size},)."
+        )
+    if given.shape in full and given.shape not in allowed:
         value = given.reshape(full[given.shape])
         if not np.allclose(value, np.swapaxes(value, 1, 2)) or np.any(np.linalg.eigvalsh(value) <= 0):
             raise ValueError("A full-matrix model precision must be symmetric and positive definite.")
@@ -236,6 +243,8 @@ def _join(states: Float[Array, "..."], drift: Float[Array, "interval varying"]) 
 def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
     own = np.array([[-np.inf], [np.inf]]) * np.ones(estimable.dimension)
     if bounds is not None:
+        if len(bounds) != 2:
+            raise ValueError(f"State bounds are a pair (lower, upper); received {len(bounds)} entries.")
         try:
             own = np.stack([np.broadcast_to(np.asarray(b, float), (estimable.dimension,)) for b in bounds])
         except ValueError:
@@ -243,8 +252,8 @@ def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
                 f"State bounds must be scalars or have shape ({estimable.dimension},); received shapes "
                 f"{[np.shape(b) for b in bounds]}."
             ) from None
-        if not np.all(own[0] <= own[1]):
-            k = int(np.argmin(own[0] <= own[1]))
+        if not np.all((own[0] <= own[1]) & (own[0] < np.inf) & (own[1] > -np.inf)):
+            k = int(np.argmin((own[0] <= own[1]) & (own[0] < np.inf) & (own[1] > -np.inf)))
             raise ValueError(f"State bounds need lower ≤ upper; component {k} has {own[0, k]:g} and {own[1, k]:g}.")
     state = np.concatenate([own, np.stack(estimable.bounds(varying=True))], axis=1)
     shared = np.stack(estimable.bounds(varying=False))
@@ -255,6 +264,12 @@ def _initial(initial: Normal | None, estimable: Estimable) -> Gaussian:
     size = estimable.dimension
     mean, precision = np.zeros(size), np.zeros(size)
     if initial is not None:
+        shapes = initial.mean.shape, initial.deviation.shape
+        if not set(shapes) <= {(), (size,)}:
+            raise ValueError(
+                f"The prior initial= of the first state must be scalar or ({size},); received mean {shapes[0]} and "
+                f"deviation {shapes[1]}."
+            )
         mean = np.broadcast_to(initial.mean, (size,))
         precision = np.broadcast_to(initial.deviation**-2.0, (size,))
     parts = zip((mean, precision), estimable.prior(varying=True), strict=True)

@@ -1,5 +1,7 @@
 """Where members begin."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ def initial_paths(
     members: int,
     key: PRNGKeyArray,
     *,
-    spread: tuple[ArrayLike, ArrayLike] | None = None,
+    spread: tuple[ArrayLike | Sequence, ArrayLike | Sequence] | None = None,
 ) -> tuple[Float[Array, "member time state"], Float[Array, "member parameter"]]:
     """Random starting paths (members, N, D) and parameters (members, P).
 
@@ -28,10 +30,8 @@ def initial_paths(
     keys = jax.random.split(key, 3)
     shape = (members, action.grid.size, size)
     paths = lower + (upper - lower) * jax.random.uniform(keys[0], shape, dtype)
-    measured = _interpolated(action)
-    if measured is not None:
-        columns = np.asarray(action.observations.components)
-        paths = paths.at[:, :, columns].set(jnp.asarray(measured, dtype)[None])
+    for component, values in _interpolated(action).items():
+        paths = paths.at[:, :, component].set(jnp.asarray(values, dtype)[None])
     draw = lambda key, varying: jax.vmap(lambda k: action.estimable.draw(k, varying=varying))(
         jax.random.split(key, members)
     )
@@ -60,14 +60,10 @@ def _range(action: Action, spread) -> tuple[Array, Array]:
     return jnp.asarray(lower, dtype)[None, None], jnp.asarray(upper, dtype)[None, None]
 
 
-def _interpolated(action: Action) -> np.ndarray | None:
-    """Measured components on the grid (N, L), missing values filled in linearly; None for an operator."""
+def _interpolated(action: Action) -> dict[int, np.ndarray]:
+    """Each measured component on the grid (N,), missing values filled in linearly; none for an operator."""
     observations = action.observations
-    if observations.components is None:
-        return None
     values, present = np.asarray(observations.values), np.asarray(observations.present)
-    columns = []
-    for y, here in zip(values.T, present.T, strict=True):
-        known = here if here.any() else np.ones_like(here)
-        columns.append(np.interp(action.grid.times, observations.times[known], y[known]))
-    return np.stack(columns, axis=1)
+    columns = zip(observations.components or (), values.T, present.T, strict=False)
+    times = observations.times
+    return {c: np.interp(action.grid.times, times[here], y[here]) for c, y, here in columns if here.any()}

@@ -1,7 +1,7 @@
 """The one annealing loop: rungs are compiled, the host prunes, reports and stops between them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def anneal(
     members: int = 64,
     key: PRNGKeyArray | None = None,
     starts: tuple[Float[ArrayLike, "member time state"], Float[ArrayLike, "member parameter"]] | None = None,
-    spread: tuple[ArrayLike, ArrayLike] | None = None,
+    spread: tuple[ArrayLike | Sequence, ArrayLike | Sequence] | None = None,
     prune: Prune | None = Prune(),
     stop: bool = True,
     minimiser: AbstractMinimiser | None = None,
@@ -50,7 +50,7 @@ def anneal(
 
         X_β = argmin A(X; R_f = R_f0 α^β), started at X_{β−1}, for each member
 
-    - `members` and `key`: random starts from `initial_paths`, in `spread` where given; or `starts`: paths
+    - `members` and `key`: random starts from `initial_paths`, in `spread` where given, scalars or (D,); or `starts`: paths
       (member, N, D) and parameters (member, P) of your own.
     - `prune`: which members go on (`Prune`), or None to take all of them all the way.
     - `stop`: end the climb at the rung where the lowest level is flat (changes by less than 3e-4 a rung) and
@@ -151,7 +151,7 @@ class _Loop:
             return False
         lowest = np.flatnonzero(active)[np.argmin(self.levels[rung, active])]
         now, before = self.levels[rung, lowest], self.levels[rung - 1, lowest]
-        return abs(now - before) <= _FLAT * now and consistent(self.action, now)
+        return bool(abs(now - before) <= _FLAT * now) and consistent(self.action, now)
 
     def _lowest(self) -> float:
         """The lowest level at the top; nothing can win that is above it. A margin lets equals finish."""

@@ -21,10 +21,10 @@ class Members(eqx.Module):
     """An ensemble at one moment: unknowns with a leading member axis, and where each member stands."""
 
     z: BlockVector
-    damping: Float[Array, " member"]
-    cost: Float[Array, " member"]
-    steps: Int[Array, " member"]
-    status: Int[Array, " member"]
+    damping: Float[Array, "*member"]
+    cost: Float[Array, "*member"]
+    steps: Int[Array, "*member"]
+    status: Int[Array, "*member"]
 
     @staticmethod
     def start(

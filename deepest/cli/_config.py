@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deepest.action import Action
 from deepest.anneal import Ladder
 from deepest.cli import _models, _schema
@@ -65,7 +67,9 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
     if chosen not in TRANSCRIPTIONS:
         raise Refusal(nearest("transcription", chosen, TRANSCRIPTIONS))
     observations = _observations(held["data"], folder)
-    options = _schema.fields(transcription, "steps", "convention") | _schema.fields(held["state"], "bounds")
+    options = _schema.fields(transcription, "steps", "convention")
+    if "bounds" in held["state"]:
+        options["bounds"] = tuple(np.asarray(bound, float) for bound in held["state"]["bounds"])
     try:
         return Action(model, observations, TRANSCRIPTIONS[chosen](), **beside, **options)
     except Exception as error:
@@ -76,15 +80,16 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
 
 
 def _spread(given: list | None, dimension: int) -> tuple[Any, Any] | None:
-    """The range in which unmeasured components start, each end a scalar or (D,)."""
+    """The range in which unmeasured components start, each end as a scalar or (D,)."""
     if given is None:
         return None
     for end in given:
         if isinstance(end, list) and len(end) != dimension:
             raise Refusal(f"spread in [state] has one number, or {dimension}, one a component; received {len(end)}.")
-    return given[0], given[1]
+    return np.asarray(given[0], float), np.asarray(given[1], float)
 
 
 def _observations(data: dict[str, Any], folder: Path) -> Observations:
     table = read_table(folder / data["file"], **_schema.fields(data, "time", "columns"))
-    return Observations(table.times, table.values, **_schema.fields(data, "components", "noise"))
+    noise = np.asarray(data["noise"], float)
+    return Observations(table.times, table.values, noise=noise, **_schema.fields(data, "components"))

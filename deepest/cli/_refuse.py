@@ -13,6 +13,7 @@ from rich.text import Text
 
 # What the library suggests to programmers, and what there is for it here.
 _INSTEAD = {
+    "pass load(path, model=…), or trust=True to import it": "add --trust to import it, if the file is yours",
     "pass `dimension=` beside it": "write dimension = … in [model]",
     "force=True": "--force",
     "trust=True": "--trust",

@@ -20,6 +20,7 @@ class _Trial(eqx.Module):
     damping: Float[Array, ""]
     tries: Array
     accepted: Bool[Array, ""]
+    limited: Bool[Array, ""]
 
 
 class _State(eqx.Module):
@@ -82,28 +83,33 @@ class DampedNewton(AbstractMinimiser):
             predicted = 0.5 * (trial.damping * dot(step, weighed) - dot(gradient, step))
             cost = problem.cost(z)
             accepted = quadratic.cost - cost >= 1e-4 * predicted - slack
-            damping = jnp.where(accepted, trial.damping, 6.0 * trial.damping)
-            return _Trial(z, cost, predicted, damping, trial.tries + 1, accepted)
+            damping = jnp.where(accepted, trial.damping, jnp.maximum(6.0 * trial.damping, 1e-8))
+            limited = trial.damping * dot(step, weighed) > -0.5 * dot(gradient, step)
+            return _Trial(z, cost, predicted, damping, trial.tries + 1, accepted, limited)
 
         def unsettled(trial):
             left = (trial.damping < 1e12) & (state.steps + trial.tries < self.limit)
             return ~trial.accepted & left
 
-        blank = _Trial(
-            state.z, state.cost, jnp.zeros_like(state.cost), state.damping, jnp.asarray(0), jnp.asarray(False)
-        )
+        no = jnp.asarray(False)
+        blank = _Trial(state.z, state.cost, jnp.zeros_like(state.cost), state.damping, jnp.asarray(0), no, no)
         return lax.while_loop(unsettled, attempt, blank)
 
     def _judge(self, state: _State, trial: _Trial, floor, tolerance) -> _State:
         gained = state.cost - trial.cost
         ratio = gained / jnp.maximum(trial.predicted, jnp.finfo(gained.dtype).tiny)
         factor = jnp.where(ratio > 0.75, 0.125, jnp.where(ratio > 0.25, 1.0, 3.0))
-        small = (trial.predicted < tolerance * trial.cost) & (gained < tolerance * trial.cost)
-        stalled = ~trial.accepted & (state.steps + trial.tries < self.limit)
-        status = jnp.where(trial.accepted & small, Status.converged, Status.step_limit)
-        status = jnp.where(stalled, Status.stalled, status)
+        small = trial.accepted & (trial.predicted < tolerance * trial.cost) & (gained < tolerance * trial.cost)
+        # A step that is short because it was damped is no sign of a minimum: lower the damping and look again,
+        # unless only this much damping made a step acceptable.
+        damped = small & trial.limited & (trial.damping > floor)
+        stuck = damped & (trial.tries > 1)
+        factor = jnp.where(damped, 0.125, factor)
+        converged = small & ~damped
+        stalled = stuck | (~trial.accepted & (state.steps + trial.tries < self.limit))
+        status = jnp.where(converged, Status.converged, jnp.where(stalled, Status.stalled, Status.step_limit))
         z, cost = jax.tree.map(
             lambda new, old: jnp.where(trial.accepted, new, old), (trial.z, trial.cost), (state.z, state.cost)
         )
         damping = jnp.maximum(jnp.where(trial.accepted, factor, 1.0) * trial.damping, floor)
-        return _State(z, cost, damping, state.steps + trial.tries, status, trial.accepted & ~small)
+        return _State(z, cost, damping, state.steps + trial.tries, status, trial.accepted & ~converged & ~stuck)

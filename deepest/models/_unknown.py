@@ -1,6 +1,7 @@
 """`Unknown` stands in a model where a value is not known; `Estimable` is a model opened along its unknowns."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,6 +14,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 class Normal(eqx.Module):
     """A Gaussian prior −log p = ½ ((θ − mean)/deviation)² for an `Unknown`, in the parameter's units.
 
+    `mean` and `deviation` have shape () or the unknown's shape.
+
     Raises `ValueError` unless `deviation` is positive.
     """
 
@@ -20,8 +23,10 @@ class Normal(eqx.Module):
     deviation: np.ndarray = eqx.field(converter=np.asarray)
 
     def __check_init__(self):
-        if not np.all(self.deviation > 0):
-            raise ValueError(f"A prior's deviation must be positive; received {self.deviation}.")
+        if not np.all(np.isfinite(self.mean)):
+            raise ValueError(f"A prior's mean must be finite; received {self.mean}.")
+        if not np.all((self.deviation > 0) & np.isfinite(self.deviation)):
+            raise ValueError(f"A prior's deviation must be positive and finite; received {self.deviation}.")
 
 
 class Unknown(eqx.Module):
@@ -31,7 +36,8 @@ class Unknown(eqx.Module):
     `upper` make a parameter of that shape. `prior` adds a `Normal` term to the action; without one the prior
     is flat on the range. `varies` gives the parameter a path of its own, a random walk of increments
     N(0, volatility² δt): a number is the volatility in parameter units per √time, `True` one that lets it
-    cross its range once in the whole window.
+    cross its range once in the whole window. (The walk is exact at the nodes; interior points of an interval are held to
+    their neighbours' mean with the same precision.)
 
     Raises `ValueError` where lower > upper or a bound is NaN.
     """
@@ -43,8 +49,8 @@ class Unknown(eqx.Module):
 
     def __init__(
         self,
-        lower: ArrayLike = -np.inf,
-        upper: ArrayLike = np.inf,
+        lower: ArrayLike | Sequence = -np.inf,
+        upper: ArrayLike | Sequence = np.inf,
         *,
         prior: Normal | None = None,
         varies: bool | float = False,
@@ -57,6 +63,15 @@ class Unknown(eqx.Module):
             raise ValueError(
                 f"An Unknown needs lower ≤ upper; received lower {lower} and upper {upper}."
             )
+        if not np.all(self.lower < np.inf) or not np.all(self.upper > -np.inf):
+            raise ValueError(f"An Unknown needs room between its bounds; received lower {lower} and upper {upper}.")
+        if prior is not None and np.broadcast_shapes(prior.mean.shape, prior.deviation.shape) not in ((), self.lower.shape):
+            raise ValueError(
+                f"The prior of an Unknown of shape {self.lower.shape} must be scalar or of that shape; received mean "
+                f"{prior.mean.shape} and deviation {prior.deviation.shape}."
+            )
+        if np.ndim(varies) != 0:
+            raise ValueError(f"varies is True or one volatility; received an array of shape {np.shape(varies)}.")
         if not isinstance(varies, bool) and not varies > 0:
             raise ValueError(f"An Unknown's volatility must be positive; received varies={varies}.")
         if varies is True and not np.all(np.isfinite(self.upper - self.lower)):
@@ -109,7 +124,7 @@ class Estimable(eqx.Module):
             )
         if dimension is not None and dimension != own:
             raise ValueError(f"The model has dimension {own}; received dimension={dimension}.")
-        self.template, self.dimension = (model, args), int(own)
+        self.template, self.dimension = (model, args), operator.index(own)
         found, _ = jax.tree_util.tree_flatten_with_path(self.template, is_leaf=_is_unknown)
         named = [(_name(path), leaf) for path, leaf in found if _is_unknown(leaf)]
         self.names = _spread(named, varying=False)

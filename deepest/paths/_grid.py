@@ -1,5 +1,7 @@
 """The axis on which a path is laid out."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -30,7 +32,7 @@ class Grid(eqx.Module):
         inner = self.times[:-1, None] + np.diff(self.times)[:, None] * fractions[None]
         return Grid(np.append(inner.ravel(), self.times[-1]))
 
-    def locate(self, times: ArrayLike) -> np.ndarray:
+    def locate(self, times: ArrayLike | Sequence) -> np.ndarray:
         """Indices of the grid points at `times`; `ValueError` names the first time that is none."""
         times = np.asarray(times, float)
         index = np.clip(np.searchsorted(self.times, times), 1, self.size - 1)
@@ -38,11 +40,18 @@ class Grid(eqx.Module):
         away = np.abs(self.times[index] - times)
         # Times that come through files and through float32 agree to about 1e-6 of a step, not to rounding.
         allowed = 1e-4 * np.min(np.diff(self.times)) + 4.0 * np.spacing(np.abs(times))
-        if np.any(away > allowed):
-            k = int(np.argmax(away > allowed))
+        off = ~(away <= allowed)
+        if np.any(off):
+            k = int(np.argmax(off))
             raise ValueError(
                 f"Every observation time must lie on the grid; time {times[k]:g} is {away[k]:.3g} from the nearest "
                 f"grid point {self.times[index[k]]:g}. Refine the grid with steps=, or pass a grid= that contains it."
+            )
+        if np.unique(index).size < index.size:
+            k = int(np.argmin(np.diff(index)))
+            raise ValueError(
+                f"Times {times[k]:g} and {times[k + 1]:g} fall on the same grid point {self.times[index[k]]:g}; refine the "
+                "grid, or average the two observations."
             )
         return index
 

@@ -1,5 +1,6 @@
 """Measurements: values, times, what was measured, and how precisely."""
 
+import operator
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -35,14 +36,14 @@ class Observations(eqx.Module):
 
     def __init__(
         self,
-        times: ArrayLike,
-        values: ArrayLike,
+        times: ArrayLike | Sequence,
+        values: ArrayLike | Sequence,
         *,
         components: Sequence[int] | None = None,
         operator: Callable[[Float[Array, " state"]], Float[Array, " measured"]] | None = None,
-        noise: ArrayLike | None = None,
-        precision: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
+        noise: ArrayLike | Sequence | None = None,
+        precision: ArrayLike | Sequence | None = None,
+        mask: ArrayLike | Sequence | None = None,
     ):
         self.times, values = np.asarray(times, float), np.asarray(values, float)
         check_times(self.times, "Observations")
@@ -109,7 +110,7 @@ class Observations(eqx.Module):
 
 
 def _component_list(components: Sequence[int] | None, count: int) -> tuple[int, ...]:
-    chosen = tuple(range(count)) if components is None else tuple(int(c) for c in components)
+    chosen = tuple(range(count)) if components is None else tuple(operator.index(c) for c in components)
     if len(chosen) != count:
         raise ValueError(f"{len(chosen)} components were named, but the values have {count} columns.")
     if len(set(chosen)) != count:
@@ -121,26 +122,34 @@ def _precision(noise, precision, shape: tuple[int, int]) -> np.ndarray:
     """R_m as (K, L) or (K, L, L), from either way of giving it."""
     if (noise is None) == (precision is None):
         raise ValueError("Give the measurement error once: noise= (standard deviation) or precision= (1/noise²).")
-    if noise is not None:
-        noise = np.asarray(noise, float)
-        if noise.ndim > 2 or not np.all(noise > 0):
-            raise ValueError("The noise must be positive standard deviations, as a scalar, (L,), (K, 1) or (K, L).")
-        precision = noise**-2.0
-    given = np.asarray(precision, float)
     count, width = shape
+    diagonal = f"a scalar, ({width},), ({count}, 1) or ({count}, {width})"
+    given = np.asarray(noise if precision is None else precision, float)
     if not np.all(np.isfinite(given)):
-        raise ValueError("The precision must be finite.")
-    if given.ndim == 3 or (given.ndim == 2 and given.shape == (width, width) and width > 1 and count != width):
+        raise ValueError("The measurement error must be finite.")
+    square = given.shape == (width, width) and width > 1
+    if precision is not None and (given.ndim == 3 or (square and count != width)):
         return _matrices(given, count, width)
+    if precision is not None and square:
+        raise ValueError(
+            f"With {count} times and {width} columns, a precision of shape {given.shape} could be one matrix or one row "
+            f"a time; give a matrix as ({count}, {width}, {width}), or noise= for one row a time."
+        )
     try:
         full = np.broadcast_to(given, shape)
     except ValueError:
+        full = None
+    if full is None or given.ndim > 2 or (square and count != width):
         raise ValueError(
-            f"The measurement error must be a scalar, ({width},), ({count}, 1) or ({count}, {width}), or precision= as "
-            f"({width}, {width}) or ({count}, {width}, {width}); received shape {given.shape}."
-        ) from None
-    if not np.all(full >= 0):
-        raise ValueError("The precision must not be negative.")
+            f"The measurement error must be {diagonal}, or a precision= of shape ({width}, {width}) or "
+            f"({count}, {width}, {width}); received shape {given.shape}."
+        )
+    if noise is not None:
+        if not np.all(full > 0):
+            raise ValueError("The noise must be positive standard deviations.")
+        return full**-2.0
+    if not np.all(full >= 0) or not np.any(full > 0):
+        raise ValueError("The precision must not be negative, and not zero everywhere.")
     return full
 
 

@@ -20,7 +20,8 @@ from deepest.transcription._base import AbstractTranscription, Field, PathProble
 class CollocationTableau:
     """Coefficients of c_i = Σ_j α_ij x_j + h Σ_j β_ij F(t_j, x_j) on the points j = 0 … stride of one interval.
 
-    `points` holds the points' places in the interval, from 0 to 1. The tableau checks at construction that each
+    `points` (stride + 1,) holds the points' places in the interval, from 0 to 1, `alpha` and `beta` (defects, stride + 1)
+    the coefficients. The tableau checks at construction that each
     defect vanishes on polynomials up to its declared `exactness`: Σ_j α_ij s_j^k + k β_ij s_j^(k−1) = 0.
     """
 

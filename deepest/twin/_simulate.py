@@ -86,7 +86,7 @@ def simulate(
     args: Any = None,
     estimated_args: Any = None,
     dimension: int | None = None,
-    start: Float[ArrayLike, " state"] | None = None,
+    start: ArrayLike | None = None,
     spin_up: float | None = None,
 ) -> Twin:
     """Run the true `model`, observe it with noise, and put the action of the `estimated` model beside it.
