@@ -14,16 +14,17 @@ import json
 import math
 import time
 
-import deepest as dp
 import jax
 import jax.numpy as jnp
 import numpy as np
 from _common import one_core, save, time_to_certainty, wilson
 from scipy import optimize
 
+import deepest as dp
+
 SETTINGS = {
-    "lorenz96_20": dict(dimension=20, components=(0, 2, 4, 6, 8, 10, 14, 16)),
-    "lorenz96_10": dict(dimension=10, components=(0, 2, 4, 6)),
+    "lorenz96_20": {"dimension": 20, "components": (0, 2, 4, 6, 8, 10, 14, 16)},
+    "lorenz96_10": {"dimension": 10, "components": (0, 2, 4, 6)},
 }
 POINTS, STEP, NOISE, FORCING = 161, 0.025, 0.5, 8.17
 LADDER = dp.Ladder(start=4e-7, factor=3.4, rungs=24)
@@ -144,7 +145,14 @@ def compare(name: str, paths: int, members: int, count: int, seed: int) -> dict:
         "lbfgsb_at_least": time_to_certainty(other["seconds_a_path"], other["wilson"][1]),
     }
     ratio = {k: certain[k] / certain["deepest"] for k in ("lbfgsb", "lbfgsb_at_least")}
-    return {"yardstick": goal / 1.01, "unpruned": single, "ensembles": ours, "lbfgsb": other, "seconds_to_99": certain, "ratio": ratio}
+    return {
+        "yardstick": goal / 1.01,
+        "unpruned": single,
+        "ensembles": ours,
+        "lbfgsb": other,
+        "seconds_to_99": certain,
+        "ratio": ratio,
+    }
 
 
 def main() -> None:
@@ -161,8 +169,9 @@ def main() -> None:
     for name in options.setting or SETTINGS:
         result = compare(name, options.paths, options.starts, options.ensembles, options.seed)
         print(json.dumps({k: v for k, v in result.items() if k != "lbfgsb"}, indent=1))
-        print(f"L-BFGS-B: {result['lbfgsb']['successes']} of {result['lbfgsb']['trials']}; "
-              f"time to 99 %: {result['ratio']['lbfgsb']:.0f} times ours, at least {result['ratio']['lbfgsb_at_least']:.0f}")
+        peer_rate, ratio = result["lbfgsb"], result["ratio"]
+        print(f"L-BFGS-B found it from {peer_rate['successes']} of {peer_rate['trials']} starts; its expected time to")
+        print(f"99 % is {ratio['lbfgsb']:.0f} times ours, at least {ratio['lbfgsb_at_least']:.0f}")
         print("saved", save(f"annealing_{name}", {"ladder": vars(LADDER), "seed": options.seed, **result}))
 
 

@@ -1,9 +1,10 @@
 """Axes of other codes: the same minimum, on their numbers, from their own formulas."""
 
-import deepest as dp
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import deepest as dp
 
 N, D, L, DT = 9, 4, 2, 0.05
 
@@ -49,7 +50,8 @@ def test_minaone(convention):
 def test_the_example_of_varanneal_starts_where_we_say():
     """R_f0 = 4e-6 with R_m = 4 on 161 points of 20 variables, 8 measured, is R_f/R_m = 4.025e-7 in ½ sums."""
     times = 0.025 * np.arange(161)
-    action = dp.Action(dp.models.Lorenz96(20, 8.17), dp.Observations(times, np.ones((161, 8)), noise=0.5), dp.HermiteSimpson())
+    observations = dp.Observations(times, np.ones((161, 8)), noise=0.5)
+    action = dp.Action(dp.models.Lorenz96(20, 8.17), observations, dp.HermiteSimpson())
     np.testing.assert_allclose(dp.action.varanneal(action).back(4e-6 / 4, 1.0)[0], 4.025e-7, rtol=1e-12)
 
 

@@ -204,8 +204,8 @@ def _shape(given: ArrayLike | Sequence, widths: np.ndarray, size: int, conventio
         raise ValueError("The model precision must be finite.")
     if given.shape == (size, size) == (count, size) and size > 1:
         raise ValueError(
-            f"With {count} intervals and {size} components, a model precision of shape {given.shape} could be one matrix "
-            f"or one row an interval; give a matrix as ({count}, {size}, {size}), or one row as ({size},)."
+            f"With {count} intervals and {size} components, a model precision of shape {given.shape} could be one "
+            f"matrix or one row an interval; give a matrix as ({count}, {size}, {size}), or one row as ({size},)."
         )
     if given.shape in full and given.shape not in allowed:
         value = given.reshape(full[given.shape])

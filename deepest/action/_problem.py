@@ -101,7 +101,8 @@ class PathAction(AbstractBlockProblem):
         return self.measurement.cost(path), energy(self.problem.weight, residuals), prior
 
     def cost(self, z: BlockVector) -> Float[Array, ""]:
-        return sum(self.terms(z))
+        measurement, model, prior = self.terms(z)
+        return measurement + model + prior
 
     def quadratic(self, z, curvature):
         layout, stride = self.kernel.layout, self.transcription.stride

@@ -50,8 +50,8 @@ def anneal(
 
         X_β = argmin A(X; R_f = R_f0 α^β), started at X_{β−1}, for each member
 
-    - `members` and `key`: random starts from `initial_paths`, in `spread` where given, scalars or (D,); or `starts`: paths
-      (member, N, D) and parameters (member, P) of your own.
+    - `members` and `key`: random starts from `initial_paths`, in `spread` where given, scalars or (D,); or
+      `starts`: paths (member, N, D) and parameters (member, P) of your own.
     - `prune`: which members go on (`Prune`), or None to take all of them all the way.
     - `stop`: end the climb at the rung where the lowest level is flat (changes by less than 3e-4 a rung) and
       consistent with χ².
@@ -107,7 +107,7 @@ class _Loop:
         while active.any():
             self._wave(active, first and self.prune is not None)
             first = False
-            if self.prune is None or (self.stop and self._settled()):
+            if self.prune is None or self._settled():
                 break
             waiting = self.alive & (self.reached < self.top)
             latest = self.levels[np.maximum(self.reached, 0), np.arange(count)]

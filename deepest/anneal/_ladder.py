@@ -31,7 +31,7 @@ class Ladder(eqx.Module):
         """R_f/R_m on every rung."""
         return self.start * self.factor ** np.arange(self.rungs)
 
-    def check(self, dtype: np.dtype) -> None:
+    def check(self, dtype: type | np.dtype) -> None:
         """Raise `ValueError` where the ladder ends higher than `dtype` can carry.
 
         The normal equations lose the measurements to rounding when R_f/R_m approaches the reciprocal of the

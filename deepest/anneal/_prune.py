@@ -35,7 +35,11 @@ class Prune(eqx.Module):
         return active & (rank < quota) & jnp.isfinite(ranked)
 
     def resume(
-        self, levels: Float[np.ndarray, " member"], reached: np.ndarray, waiting: Bool[np.ndarray, " member"], bound: float
+        self,
+        levels: Float[np.ndarray, " member"],
+        reached: np.ndarray,
+        waiting: Bool[np.ndarray, " member"],
+        bound: float,
     ) -> Bool[np.ndarray, " member"]:
         """Of the waiting members, the `width` most promising that can still fall below `bound`."""
         able = np.flatnonzero(waiting & (levels < bound))

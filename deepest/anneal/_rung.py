@@ -76,12 +76,16 @@ def climb(
 
     `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`.
     """
-    minimiser = DampedNewton() if minimiser is None else minimiser
     ladder.check(paths.dtype)
+    ratios = jnp.asarray(ladder.ratios, paths.dtype)
+    return _climb(action, paths, parameters, ratios, prune, DampedNewton() if minimiser is None else minimiser)
+
+
+@eqx.filter_jit
+def _climb(action: Action, paths, parameters, ratios, prune: Prune | None, minimiser: AbstractMinimiser):
     frozen = jax.tree.map(lax.stop_gradient, eqx.filter(action, eqx.is_array))
     held = eqx.combine(frozen, action)
     members = Members.start(held, lax.stop_gradient(paths), lax.stop_gradient(parameters))
-    ratios = jnp.asarray(ladder.ratios, paths.dtype)
     tolerances = jnp.full(ratios.shape, ROUGH, paths.dtype).at[-1].set(_finest(paths.dtype))
 
     def rung(carry, inputs):
@@ -96,7 +100,7 @@ def climb(
     (members, active), levels = lax.scan(rung, start, (ratios, tolerances))
     status = jnp.where(active | jnp.isfinite(levels[-1]), members.status, Status.pruned)
     last = action.at(ratios[-1])
-    z = jax.vmap(lambda z: implicit(last, z))(members.z)
+    z = lax.map(lambda z: implicit(last, z), members.z)
     cost = jax.vmap(last.cost)(z)
     levels = levels.at[-1].set(jnp.where(jnp.isfinite(levels[-1]), action.level(cost), jnp.nan))
     return Members(z, members.damping, cost, members.steps, status), levels

@@ -6,7 +6,8 @@ Exit status 0: done; 1: no estimate came out; 2: something that was asked for ca
 anything was computed or destroyed; 130: interrupted. Anything else that goes wrong is a mistake of ours and shows its
 traceback.
 
-Uses `twin`, `plot`, `anneal`, `action`, `transcription`, `models`, `paths`, `io`.
+Uses `twin`, `anneal`, `action`, `transcription`, `minimise`, `models`, `paths`, `io`, and plot when there is something
+to draw.
 """
 
 from deepest.cli._app import app as app

@@ -19,22 +19,28 @@ from deepest.cli._options import Cache, Float32, Force
 from deepest.cli._progress import climbing
 from deepest.cli._refuse import Failure, Refusal, asking
 from deepest.cli._session import patiently, prepare
-from deepest.cli._tables import estimates, facts, found, wrote
-from deepest.minimise import Status
+from deepest.cli._tables import estimates, facts, found, why, wrote
 
 
 def anneal(
     config: Annotated[
         Path | None, typer.Argument(metavar="CONFIG.toml", help="What to do; --example shows one.", show_default=False)
     ] = None,
-    example: Annotated[bool, typer.Option("--example", help="Print a configuration with explanations, and exit.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a configuration with explanations, and exit.")
+    ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.nc", help="NetCDF file, instead of the one in [output].", show_default=False)
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.nc", help="NetCDF file, instead of the one in [output].", show_default=False
+        ),
     ] = None,
     force: Force = False,
     plots: Annotated[
         bool | None,
-        typer.Option("--plots/--no-plots", help="Whether to draw pictures, instead of what [output] says.", show_default=False),
+        typer.Option(
+            "--plots/--no-plots", help="Whether to draw pictures, instead of what [output] says.", show_default=False
+        ),
     ] = None,
     float32: Float32 = False,
     cache: Cache = True,
@@ -79,7 +85,7 @@ def anneal(
     with asking():
         result.save(files.run, force=force)
     if not result.order.size:
-        raise Failure(_why(result, files.run))
+        raise Failure(f"{why(result)} What there is of the run is in {files.run}.")
     with asking():
         _draw(result, files, force)
     facts(f"{config}: {result.action.count} measured values", [*found(result), *estimates(result)])
@@ -101,8 +107,3 @@ def _draw(result: Result, files: Outputs, force: bool) -> None:
     drawers = (plot.action_levels, plot.path, plot.parameters)
     for draw, path in zip(drawers, files.pictures, strict=False):
         plot.save(draw(result), path, force=force)
-
-
-def _why(result: Result, path: Path) -> str:
-    sentences = sorted({Status(int(code)).sentence for code in result.status})
-    return f"No member reached the top of the ladder. {' '.join(sentences)} What there is of the run is in {path}."

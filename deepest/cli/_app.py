@@ -1,6 +1,7 @@
 """The command `deepest`, put together."""
 
 import importlib.metadata
+import io
 import platform
 import sys
 from typing import Annotated
@@ -25,7 +26,7 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         try:
             own = importlib.metadata.version("deepest-learning")
@@ -33,6 +34,7 @@ def _show_version(wanted: bool) -> None:
             own = "(not installed)"
         typer.echo(f"deepest {own}, jax {jax.__version__}, Python {platform.python_version()}")
         raise typer.Exit()
+    return wanted
 
 
 @app.callback()
@@ -55,8 +57,9 @@ for _command in (twin, anneal, plot, forecast):
 def main() -> None:
     """Run the command line with the arguments of this process, and end it with an exit status."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal without χ or − shows a question mark instead of failing.
-        stream.reconfigure(errors="replace")
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without χ or − shows a question mark instead of failing.
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name="deepest")
     except SystemExit as end:

@@ -1,6 +1,7 @@
 """From a configuration file to everything that `anneal` needs."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from deepest.transcription import (
     Trapezoid,
 )
 
-TRANSCRIPTIONS: dict[str, type[AbstractTranscription]] = {
+TRANSCRIPTIONS: dict[str, Callable[[], AbstractTranscription]] = {
     kind.__name__: kind for kind in (Euler, Trapezoid, ImplicitMidpoint, HermiteSimpson, RungeKutta4)
 }
+
+CONVENTIONS = ("interval", "continuum")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +53,7 @@ def read(path: Path) -> Plan:
         action = _action(held, path.parent)
         return Plan(
             action=action,
-            ladder=Ladder(**held["ladder"]),
+            ladder=Ladder(**{key: float(x) if key != "rungs" else x for key, x in held["ladder"].items()}),
             members=members,
             seed=seed,
             spread=_spread(held["state"].get("spread"), action.estimable.dimension),
@@ -66,6 +69,9 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
     chosen = transcription.get("name", "HermiteSimpson")
     if chosen not in TRANSCRIPTIONS:
         raise Refusal(nearest("transcription", chosen, TRANSCRIPTIONS))
+    convention = transcription.get("convention", CONVENTIONS[0])
+    if convention not in CONVENTIONS:
+        raise Refusal(nearest("convention", convention, CONVENTIONS))
     observations = _observations(held["data"], folder)
     options = _schema.fields(transcription, "steps", "convention")
     if "bounds" in held["state"]:

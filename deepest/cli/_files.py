@@ -65,7 +65,9 @@ def _check_folder(folder: Path, size: int) -> None:
     except OSError as error:
         raise Refusal(f"Nothing can be written in the folder {folder}: {error.strerror}.") from error
     if free < size:
-        raise Refusal(f"The disk is full: {folder} has {free / 1e6:.1f} MB left, and about {size / 1e6:.1f} MB are needed.")
+        raise Refusal(
+            f"The disk is full: {folder} has {free / 1e6:.1f} MB left, and about {size / 1e6:.1f} MB are needed."
+        )
 
 
 def write_table(

@@ -19,14 +19,22 @@ from deepest.twin import Truth
 
 def forecast(
     run: Run,
-    until: Annotated[float, typer.Option(metavar="T", help="Time at which the forecast ends, on the clock of the data.")],
+    until: Annotated[
+        float, typer.Option(metavar="T", help="Time at which the forecast ends, on the clock of the data.")
+    ],
     step: Annotated[
         float | None,
         typer.Option(metavar="DT", help="Time between two rows. [default: the run's own]", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE.csv", help="CSV file. [default: RUN_forecast.csv beside the run]", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE.csv",
+            help="CSV file. [default: RUN_forecast.csv beside the run]",
+            show_default=False,
+        ),
     ] = None,
     force: Force = False,
     plots: Plots = True,
@@ -54,7 +62,9 @@ def forecast(
     ahead = patiently(lambda: result.forecast(until, step=step))
     if not np.all(np.isfinite(ahead.path)):
         last = ahead.times[int(np.argmin(np.all(np.isfinite(ahead.path), axis=1)))]
-        raise Failure(f"The model does not stay finite: the forecast breaks down before time {last:g}; nothing was written.")
+        raise Failure(
+            f"The model does not stay finite: the forecast breaks down before time {last:g}; nothing was written."
+        )
     with asking():
         write_table(table, ahead.times, ahead.path, range(ahead.path.shape[1]), force=force)
         if plots:
@@ -67,6 +77,4 @@ def _drawn(result: Result, ahead, truth: Truth | None):
         return plot.path(result, forecast=ahead)
     count = ahead.times.size
     known = count <= truth.beyond_times.size and np.allclose(ahead.times, truth.beyond_times[:count], rtol=1e-9)
-    return plot.path(
-        result, truth=truth.path, forecast=ahead, forecast_truth=truth.beyond[:count] if known else None
-    )
+    return plot.path(result, truth=truth.path, forecast=ahead, forecast_truth=truth.beyond[:count] if known else None)

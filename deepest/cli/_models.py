@@ -44,7 +44,9 @@ def _imported(name: str, folder: Path) -> types.ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name.partition(".")[0]:
             raise Refusal(f"The module {name} needs {error.name}, which is not installed.") from error
-        raise Refusal(f"There is no module {name}: expected {name}.py in {folder.resolve()}, or one installed.") from error
+        raise Refusal(
+            f"There is no module {name}: expected {name}.py in {folder.resolve()}, or one installed."
+        ) from error
     except Exception as error:
         raise Refusal(f"The module {name} cannot be imported: {type(error).__name__}: {error}.") from error
 
@@ -59,8 +61,10 @@ def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callab
         raise Refusal(f"{name} must take three arguments, field(t, x, args); it takes {inspect.signature(model)}.")
     beside = {"dimension": given.pop("dimension")} if "dimension" in given else {}
     if beside and not isinstance(beside["dimension"], int):
-        raise Refusal(f"dimension in [model] is a whole number, the size of the state; received {beside['dimension']!r}.")
-    return model, {**beside, "args": given or None}
+        raise Refusal(
+            f"dimension in [model] is a whole number, the size of the state; received {beside['dimension']!r}."
+        )
+    return model, {**beside, "args": given}
 
 
 def _constructed(name: str, model: type, given: dict[str, Any]) -> Callable:
@@ -70,6 +74,8 @@ def _constructed(name: str, model: type, given: dict[str, Any]) -> Callable:
             raise Refusal(nearest(f"argument of {name} called", key, known))
         if known[key].annotation is int and type(entry) is not int:
             raise Refusal(f"{key} in [model] is a whole number; received {entry!r}.")
+        if model in MODELS.values() and isinstance(entry, (str, bool)):
+            raise Refusal(f"{key} in [model] is a number, or {{ unknown = [lower, upper] }}; received {entry!r}.")
     try:
         return model(**given)
     except TypeError as error:
@@ -90,7 +96,11 @@ def value(key: str, entry: Any) -> Any:
     if not (isinstance(limits, list) and len(limits) == 2):
         raise Refusal(f"{key} in [model] needs a range, {key} = {{ unknown = [lower, upper] }}; received {entry}.")
     lower, upper = (_array(key, limit) for limit in limits)
-    return Unknown(lower, upper, prior=None if prior is None else _prior(key, prior), varies=entry.get("varies", False))
+    varies = entry.get("varies", False)
+    if not isinstance(varies, (bool, int, float)):
+        raise Refusal(f"varies of {key} in [model] is true, false or a volatility; received {varies!r}.")
+    varies = varies if isinstance(varies, bool) else float(varies)
+    return Unknown(lower, upper, prior=None if prior is None else _prior(key, prior), varies=varies)
 
 
 def _prior(key: str, prior: Any) -> Normal:

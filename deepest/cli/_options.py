@@ -30,5 +30,7 @@ Run = Annotated[
 ]
 Trust = Annotated[
     bool,
-    typer.Option("--trust", help="Import the model that the file names, although it is not deepest's own: runs its code."),
+    typer.Option(
+        "--trust", help="Import the model that the file names, although it is not deepest's own: runs its code."
+    ),
 ]

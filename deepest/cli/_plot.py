@@ -21,11 +21,19 @@ def plot(
     run: Run,
     components: Annotated[
         str | None,
-        typer.Option(metavar="0,2,5", help="State components to draw. [default: two measured, two not]", show_default=False),
+        typer.Option(
+            metavar="0,2,5", help="State components to draw. [default: two measured, two not]", show_default=False
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the pictures. [default: beside the run]", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder for the pictures. [default: beside the run]",
+            show_default=False,
+        ),
     ] = None,
     kind: Annotated[str, typer.Option("--format", metavar="FORMAT", help="png, pdf or svg.")] = "png",
     force: Force = False,
@@ -61,4 +69,6 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split(",")]
     except ValueError:
-        raise Refusal(f'Components are whole numbers with commas between them, such as 0,2,5; received "{text}".') from None
+        raise Refusal(
+            f'Components are whole numbers with commas between them, such as 0,2,5; received "{text}".'
+        ) from None

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-
 # What the library suggests to programmers, and what there is for it here.
 _INSTEAD = {
     "pass load(path, model=…), or trust=True to import it": "add --trust to import it, if the file is yours",

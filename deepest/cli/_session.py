@@ -19,7 +19,7 @@ def prepare(*, float32: bool = False, cache: bool = True) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")
     jax.config.update("jax_enable_x64", not float32)
     if cache:
-        _cache(jax.config.jax_compilation_cache_dir or cache_folder())
+        _cache(jax.config.values["jax_compilation_cache_dir"] or cache_folder())
 
 
 def cache_folder() -> Path:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deepest.anneal import Result, expected
+from deepest.minimise import Status
 from deepest.twin import Outcome, Skill, success
 
 Rows = Iterable[tuple[str, str]]
@@ -71,7 +72,8 @@ def _forecast(skill: Skill) -> Rows:
     length = skill.times[-1] - skill.times[0]
     until = f"for all of {length:.3g}" if skill.outlasted else f"for {skill.horizon:.3g} of {length:.3g}"
     yield "forecast", f"good {until} time units (error below half of climatology)"
-    yield "forecast error", f"rms {skill.rmse:.3g}; climatology {skill.climatology:.3g}, persistence {skill.persistence:.3g}"
+    baselines = f"climatology {skill.climatology:.3g}, persistence {skill.persistence:.3g}"
+    yield "forecast error", f"rms {skill.rmse:.3g}; {baselines}"
 
 
 def repeated(title: str, outcomes: Sequence[Outcome]) -> None:
@@ -87,8 +89,8 @@ def repeated(title: str, outcomes: Sequence[Outcome]) -> None:
     Console().print(table)
     Console().print(
         Text(
-            "level and truth's: lowest reduced level, and that of the path started at the truth; path rms: where measured "
-            "and where not; forecast: time until its error exceeds half of climatology.",
+            "level and truth's: lowest reduced level, and that of the path started at the truth; path rms: where "
+            "measured and where not; forecast: time until its error exceeds half of climatology.",
             style="dim",
         )
     )
@@ -116,6 +118,12 @@ def _largest(outcome: Outcome) -> str:
         return "–"
     name = max(errors, key=errors.__getitem__)
     return f"{name} {100 * errors[name]:.2g} %"
+
+
+def why(result: Result) -> str:
+    """What became of an ensemble of which no member reached the top."""
+    sentences = sorted({Status(int(code)).sentence for code in result.status})
+    return "No member reached the top of the ladder. " + " ".join(sentences)
 
 
 def wrote(paths: Sequence[Path], seconds: float | None = None) -> None:

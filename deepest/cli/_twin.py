@@ -17,8 +17,7 @@ from deepest.cli._options import Cache, Float32, Force, Plots
 from deepest.cli._progress import Climb, climbing
 from deepest.cli._refuse import Failure, Refusal, asking, nearest
 from deepest.cli._session import patiently, prepare
-from deepest.cli._tables import compared, facts, found, repeated, wrote
-from deepest.minimise import Status
+from deepest.cli._tables import compared, facts, found, repeated, why, wrote
 
 SETTINGS: dict[str, Callable[..., experiments.Setting]] = {
     "lorenz96": experiments.lorenz96,
@@ -29,16 +28,25 @@ SETTINGS: dict[str, Callable[..., experiments.Setting]] = {
 def twin(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which experiment: lorenz96 or lorenz63.")],
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the truth, the noise and the starts.")] = 0,
-    members: Annotated[int | None, typer.Option(min=1, metavar="N", help="Random starting paths. [default: 64]", show_default=False)] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Random starting paths. [default: 64]", show_default=False)
+    ] = None,
     realisations: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Repeat with new truth, noise and starts; files are those of the first."),
     ] = 1,
-    noise: Annotated[float | None, typer.Option(metavar="SD", help="Standard deviation of the noise. [default: 0.5]", show_default=False)] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.nc", help="NetCDF file; pictures beside it.")] = Path("run.nc"),
+    noise: Annotated[
+        float | None,
+        typer.Option(metavar="SD", help="Standard deviation of the noise. [default: 0.5]", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.nc", help="NetCDF file; pictures beside it.")
+    ] = Path("run.nc"),
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.csv", help="Also write the measurements, to try deepest anneal on.", show_default=False),
+        typer.Option(
+            metavar="FILE.csv", help="Also write the measurements, to try deepest anneal on.", show_default=False
+        ),
     ] = None,
     force: Force = False,
     plots: Plots = True,
@@ -77,7 +85,7 @@ def twin(
     if realisations > 1:
         repeated(title, outcomes)
     if not first.finished:
-        raise Failure(_why(first))
+        raise Failure(why(first.result))
     if realisations == 1:
         facts(title, [*found(first.result), *compared(first)])
     wrote([files.run, *files.pictures, *([data] if data else [])], time.perf_counter() - began)
@@ -123,8 +131,3 @@ def _write(outcome: experiments.Outcome, files: Outputs, force: bool) -> None:
 def _write_data(outcome: experiments.Outcome, path: Path, force: bool) -> None:
     observations = outcome.twin.action.observations
     write_table(path, observations.times, observations.masked(), outcome.twin.measured, force=force)
-
-
-def _why(outcome: experiments.Outcome) -> str:
-    sentences = sorted({Status(int(code)).sentence for code in outcome.result.status})
-    return "No member reached the top of the ladder. " + " ".join(sentences)

@@ -27,18 +27,17 @@ def spread(
     then stays in cache. By default the platform decides.
     """
     devices = np.asarray(jax.local_devices())
-    if vectorise is None:
-        vectorise = devices[0].platform != "cpu"
+    side_by_side = devices[0].platform != "cpu" if vectorise is None else vectorise
     count = active.shape[0]
     if devices.size == 1 or count == 1:
-        return _local(function, members, active, vectorise)
+        return _local(function, members, active, side_by_side)
     # Active members first, then dealt like cards, so that every device has its share of them.
     padded = -(-count // devices.size) * devices.size
     order = jnp.pad(jnp.argsort(~active, stable=True), (0, padded - count))
     deal = order.reshape(-1, devices.size).T.ravel()
     first = jnp.arange(padded).reshape(-1, devices.size).T.ravel() < count
     mesh, spec = Mesh(devices, ("member",)), PartitionSpec("member")
-    local = lambda members, active: _local(function, members, active, vectorise)
+    local = lambda members, active: _local(function, members, active, side_by_side)
     run = jax.shard_map(local, mesh=mesh, in_specs=(spec, spec), out_specs=spec, check_vma=False)
     done = run(jax.tree.map(lambda x: x[deal], members), active[deal] & first)
     where = jnp.where(first, deal, count)

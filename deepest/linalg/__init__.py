@@ -12,9 +12,9 @@ This room knows nothing of paths, models or data, and imports nothing of deepest
 from deepest.linalg._bordered import BlockVector as BlockVector
 from deepest.linalg._bordered import BorderedTridiagonal as BorderedTridiagonal
 from deepest.linalg._bordered import dot as dot
+from deepest.linalg._choose import choose_kernel as choose_kernel
 from deepest.linalg._kernel import AbstractFactor as AbstractFactor
 from deepest.linalg._kernel import AbstractKernel as AbstractKernel
-from deepest.linalg._choose import choose_kernel as choose_kernel
 from deepest.linalg._lanes import Lanes as Lanes
 from deepest.linalg._layout import AbstractLayout as AbstractLayout
 from deepest.linalg._layout import Leading as Leading

@@ -134,8 +134,8 @@ class SweepFactor(AbstractFactor):
 
     def log_determinant(self) -> Float[Array, ""]:
         factors = (self.eliminated.interior, self.eliminated.nodes, self.corner)
-        diagonals = (jnp.diagonal(f, axis1=-2, axis2=-1) for f in factors)
-        return 2.0 * sum(jnp.sum(jnp.log(d)) for d in diagonals)
+        diagonals = [jnp.diagonal(f, axis1=-2, axis2=-1).ravel() for f in factors]
+        return 2.0 * jnp.sum(jnp.log(jnp.concatenate(diagonals)))
 
 
 class Sweep(AbstractKernel):

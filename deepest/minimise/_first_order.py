@@ -42,7 +42,7 @@ class LBFGS(AbstractMinimiser):
             free = _free(problem, z, gradient)
             held = jax.tree.map(jnp.multiply, gradient, free)
             with jax.numpy_dtype_promotion("standard"):  # optax mixes integer types in its counters
-                direction, memory = rule.update(held, memory, z)
+                direction, memory = rule.update(held, memory, z)  # pyright: ignore[reportArgumentType]
             direction = jax.tree.map(lambda d, f: -d * f, direction, free)
             downhill = dot(direction, held) < 0
             direction = jax.tree.map(lambda d, g: jnp.where(downhill, d, -g), direction, held)
@@ -100,6 +100,6 @@ def scipy_lbfgsb(
         return float(cost), np.asarray(gradient, float)
 
     options = {"ftol": tolerance, "gtol": tolerance, "maxiter": limit, "maxfun": limit}
-    found = scipy.optimize.minimize(host, np.asarray(flat, float), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    start = np.asarray(flat, float)
+    found = scipy.optimize.minimize(host, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return unravel(jnp.asarray(found.x, flat.dtype)), jnp.asarray(found.fun, flat.dtype), jnp.asarray(found.nfev)
-

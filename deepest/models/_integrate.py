@@ -32,4 +32,4 @@ def integrate(
         adjoint=diffrax.ForwardMode(),
         throw=False,
     )
-    return solution.ys
+    return jnp.asarray(solution.ys)

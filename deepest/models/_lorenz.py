@@ -4,11 +4,12 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Real
+from jaxtyping import Array, Float
 
-from deepest.models._unknown import Unknown, as_parameter
+from deepest.models._unknown import as_parameter
 
-Parameter = Real[Array, ""] | Float[Array, "..."] | Unknown
+# A number or an array; an `Unknown` only until the model is filled.
+Parameter = Any
 
 
 class Lorenz63(eqx.Module):
@@ -48,8 +49,6 @@ class Lorenz96(eqx.Module):
         if self.dimension < 4:
             raise ValueError(f"Lorenz96 needs a dimension of at least 4; received {self.dimension}.")
 
-    def __call__(
-        self, t: Float[Array, ""], x: Float[Array, " state"], args: Any
-    ) -> Float[Array, " state"]:
+    def __call__(self, t: Float[Array, ""], x: Float[Array, " state"], args: Any) -> Float[Array, " state"]:
         del t, args
         return jnp.roll(x, 1) * (jnp.roll(x, -1) - jnp.roll(x, 2)) - x + self.forcing

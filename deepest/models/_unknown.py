@@ -36,8 +36,8 @@ class Unknown(eqx.Module):
     `upper` make a parameter of that shape. `prior` adds a `Normal` term to the action; without one the prior
     is flat on the range. `varies` gives the parameter a path of its own, a random walk of increments
     N(0, volatility² δt): a number is the volatility in parameter units per √time, `True` one that lets it
-    cross its range once in the whole window. (The walk is exact at the nodes; interior points of an interval are held to
-    their neighbours' mean with the same precision.)
+    cross its range once in the whole window. (The walk is exact at the nodes; interior points of an interval are
+    held to their neighbours' mean with the same precision.)
 
     Raises `ValueError` where lower > upper or a bound is NaN.
     """
@@ -60,12 +60,13 @@ class Unknown(eqx.Module):
         )
         self.prior, self.varies = prior, varies
         if not np.all(self.lower <= self.upper):
-            raise ValueError(
-                f"An Unknown needs lower ≤ upper; received lower {lower} and upper {upper}."
-            )
+            raise ValueError(f"An Unknown needs lower ≤ upper; received lower {lower} and upper {upper}.")
         if not np.all(self.lower < np.inf) or not np.all(self.upper > -np.inf):
             raise ValueError(f"An Unknown needs room between its bounds; received lower {lower} and upper {upper}.")
-        if prior is not None and np.broadcast_shapes(prior.mean.shape, prior.deviation.shape) not in ((), self.lower.shape):
+        if prior is not None and np.broadcast_shapes(prior.mean.shape, prior.deviation.shape) not in (
+            (),
+            self.lower.shape,
+        ):
             raise ValueError(
                 f"The prior of an Unknown of shape {self.lower.shape} must be scalar or of that shape; received mean "
                 f"{prior.mean.shape} and deviation {prior.deviation.shape}."

@@ -50,8 +50,8 @@ class Grid(eqx.Module):
         if np.unique(index).size < index.size:
             k = int(np.argmin(np.diff(index)))
             raise ValueError(
-                f"Times {times[k]:g} and {times[k + 1]:g} fall on the same grid point {self.times[index[k]]:g}; refine the "
-                "grid, or average the two observations."
+                f"Times {times[k]:g} and {times[k + 1]:g} fall on the same grid point {self.times[index[k]]:g}; refine "
+                "the grid, or average the two observations."
             )
         return index
 

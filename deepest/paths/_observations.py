@@ -132,8 +132,8 @@ def _precision(noise, precision, shape: tuple[int, int]) -> np.ndarray:
         return _matrices(given, count, width)
     if precision is not None and square:
         raise ValueError(
-            f"With {count} times and {width} columns, a precision of shape {given.shape} could be one matrix or one row "
-            f"a time; give a matrix as ({count}, {width}, {width}), or noise= for one row a time."
+            f"With {count} times and {width} columns, a precision of shape {given.shape} could be one matrix or one "
+            f"row a time; give a matrix as ({count}, {width}, {width}), or noise= for one row a time."
         )
     try:
         full = np.broadcast_to(given, shape)
@@ -156,7 +156,8 @@ def _precision(noise, precision, shape: tuple[int, int]) -> np.ndarray:
 def _matrices(given: np.ndarray, count: int, width: int) -> np.ndarray:
     if given.shape not in ((width, width), (count, width, width)):
         raise ValueError(
-            f"A full-matrix precision must be ({width}, {width}) or ({count}, {width}, {width}); received {given.shape}."
+            f"A full-matrix precision must be ({width}, {width}) or ({count}, {width}, {width}); received "
+            f"{given.shape}."
         )
     if not np.allclose(given, np.swapaxes(given, -1, -2), rtol=1e-8, atol=0.0):
         raise ValueError("A full-matrix precision must be symmetric.")

@@ -31,7 +31,7 @@ def write(path: str | os.PathLike[str], result: Result, truth: Truth, *, force: 
         "path": (("time", "state"), truth.path, {"long_name": "true path"}),
         "parameter": (("parameter",), names, {}),
         "parameters": (("parameter",), values, {"long_name": "true parameters; NaN where there is none"}),
-        "beyond_time": (("beyond_time",), truth.beyond_times, {"long_name": "time after the data, in the model's units"}),
+        "beyond_time": (("beyond_time",), truth.beyond_times, {"long_name": "time after the data"}),
         "beyond": (("beyond_time", "state"), truth.beyond, {"long_name": "true path after the data"}),
         "yardstick": ((), np.asarray(truth.yardstick), {"long_name": "reduced level of the path started at the truth"}),
     }

@@ -39,7 +39,7 @@ class Skill:
 
     @staticmethod
     def of(twin: Twin, path: Float[np.ndarray, "forecast state"]) -> "Skill":
-        """Score a forecast (T, D) on the twin's `beyond_times`; states that are not finite count as infinitely wrong."""
+        """Score a forecast (T, D) on the twin's `beyond_times`; what is not finite is infinitely wrong."""
         wrong = np.where(np.isfinite(path), path - twin.beyond, np.inf)
         error = np.sqrt(np.mean((wrong / twin.climate.deviation) ** 2, axis=1))
         late = np.flatnonzero(error > 0.5)

@@ -73,9 +73,9 @@ def lorenz63(*, noise: float = 0.5, points: int = 201, step: float = 0.02, beyon
     """Lorenz63 at σ = 10, ρ = 28, β = 8/3, of which x alone is measured, and all three parameters are unknown.
 
     201 points 0.02 apart (4 time units), noise 0.5 (a sixteenth of the climate's standard deviation of x), σ between 5
-    and 20, ρ between 15 and 45, β between 1 and 5, y and z starting within ±25 and 0 … 50, Hermite–Simpson, forecast for
-    4 time units. All arguments are numbers. With 64 members and the default ladder, 25 of 25 realisations reached the
-    global minimum; σ is then found to about 2 % (4 % at worst), ρ and β to about 1 %.
+    and 20, ρ between 15 and 45, β between 1 and 5, y and z starting within ±25 and 0 … 50, Hermite–Simpson, forecast
+    for 4 time units. All arguments are numbers. With 64 members and the default ladder, 25 of 25 realisations reached
+    the global minimum; σ is then found to about 2 % (4 % at worst), ρ and β to about 1 %.
     """
     return Setting(
         name="lorenz63",

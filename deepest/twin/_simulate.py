@@ -115,9 +115,7 @@ def simulate(
 
     def act(values):
         grid = Grid(times).refine(steps)
-        return Action(
-            estimated, observe(values), transcription, args=estimated_args, dimension=dimension, grid=grid
-        )
+        return Action(estimated, observe(values), transcription, args=estimated_args, dimension=dimension, grid=grid)
 
     width = _width(components, operator, estimable.dimension)
     action = act(np.zeros((np.size(times), width)))

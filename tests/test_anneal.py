@@ -1,0 +1,206 @@
+"""The ladder: identities of ensembles, pruning that loses nothing, one trace, derivatives of the estimate."""
+
+import subprocess
+import sys
+
+import deepest as dp
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from deepest.ensemble import spread
+from deepest.minimise import LBFGS, DampedNewton, Status
+
+POINTS, SITES, MEASURED, FORCING = 41, 10, (0, 2, 4, 6), 8.17
+TRACES = []
+
+
+class Counting(eqx.Module):
+    """Lorenz96 that counts how often it is traced."""
+
+    forcing: dp.Unknown | jax.Array
+    dimension: int = eqx.field(static=True, default=SITES)
+
+    def __call__(self, t, x, args):
+        TRACES.append(1)
+        return jnp.roll(x, 1) * (jnp.roll(x, -1) - jnp.roll(x, 2)) - x + self.forcing
+
+
+def data(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    model, times = dp.models.Lorenz96(SITES, FORCING), 0.025 * np.arange(POINTS)
+    start = dp.models.integrate(model, jnp.asarray(rng.normal(size=SITES)), np.array([0.0, 20.0]))[-1]
+    truth = np.asarray(dp.models.integrate(model, start, times))
+    return times, truth, truth[:, MEASURED] + 0.5 * rng.normal(size=(POINTS, len(MEASURED)))
+
+
+def build(seed: int = 0, model=None) -> dp.Action:
+    times, _, values = data(seed)
+    model = dp.models.Lorenz96(SITES, dp.Unknown(6.0, 10.0)) if model is None else model
+    return dp.Action(model, dp.Observations(times, values, components=MEASURED, noise=0.5), dp.HermiteSimpson())
+
+
+@pytest.fixture(scope="module")
+def action():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def starts(action):
+    return dp.initial_paths(action, 8, jax.random.key(3), spread=(-10.0, 10.0))
+
+
+@pytest.fixture(scope="module")
+def whole(action, starts):
+    """Every member taken all the way."""
+    return dp.anneal(action, starts=starts, prune=None, stop=False)
+
+
+def test_levels_never_fall_along_the_ladder(whole):
+    """dA*/dR_f = ½ Σ c² ≥ 0, up to the tolerance of a rung."""
+    assert np.all(np.diff(whole.levels, axis=0) >= -1e-3 * whole.levels[1:])
+
+
+def test_pruning_keeps_the_winner(action, starts, whole):
+    """The lowest level, its path and its parameters are those of the unpruned ensemble, for fewer steps."""
+    pruned = dp.anneal(action, starts=starts, stop=False)
+    np.testing.assert_allclose(pruned.best.level, whole.best.level, rtol=1e-6)
+    np.testing.assert_allclose(pruned.best.path, whole.best.path, atol=1e-4)  # two members of one minimum
+    assert pruned.steps.sum() < whole.steps.sum()
+    assert np.sum(pruned.status == Status.pruned) == np.sum(np.isnan(pruned.levels[-1]))
+
+
+def test_waiting_members_are_taken_up_again(action, starts):
+    """Noise declared ten times too large: no level is consistent with χ², so that nothing may stay behind unseen."""
+    times, _, values = data(0)
+    tight = dp.Observations(times, values, components=MEASURED, noise=5.0)
+    strict = dp.Action(dp.models.Lorenz96(SITES, dp.Unknown(6.0, 10.0)), tight, dp.HermiteSimpson())
+    result = dp.anneal(strict, dp.Ladder(rungs=12), starts=starts, prune=dp.Prune(width=1))
+    assert not result.report.consistent
+    latest = np.array([column[np.isfinite(column)][-1] for column in result.levels.T])
+    assert np.all((result.status != Status.pruned) | (latest >= result.best.level))
+
+
+def test_permuting_members_permutes_the_result(action, starts, whole):
+    order = np.array([3, 1, 0, 2, 7, 5, 6, 4])
+    permuted = dp.anneal(action, starts=tuple(x[order] for x in starts), prune=None, stop=False)
+    np.testing.assert_array_equal(permuted.levels, whole.levels[:, order])
+
+
+def test_an_ensemble_of_one_is_a_single_run(action, starts, whole):
+    alone = dp.anneal(action, starts=tuple(x[2:3] for x in starts), prune=None, stop=False)
+    np.testing.assert_allclose(alone.levels[:, 0], whole.levels[:, 2], rtol=1e-9)
+
+
+def test_one_rung_is_plain_minimisation(action, starts):
+    result = dp.anneal(action, dp.Ladder(start=0.5, rungs=1), starts=tuple(x[:1] for x in starts), prune=None)
+    problem = action.at(0.5)
+    plain = DampedNewton().minimise(problem, action.pack(starts[0][0], starts[1][0]), tolerance=1e-9, floor=1e-3)
+    np.testing.assert_allclose(result.best.level, action.level(plain.cost), rtol=1e-8)
+
+
+def test_finds_truth_and_reports(whole):
+    _, truth, _ = data(0)
+    report = whole.report
+    assert report.consistent
+    assert report.winners >= 1
+    assert np.sqrt(np.mean((whole.best.path - truth) ** 2)) < 0.3
+    assert str(report).startswith(f"Lowest level {whole.best.level:.4f}")
+    others = np.sort(whole.levels[-1])
+    second = others[others > 1.001 * others[0]]
+    if second.size:
+        gap = float(whole.action.count) / 2 * (second[0] - others[0])
+        np.testing.assert_allclose((report.gap, report.dominance), (gap, np.exp(-gap)), rtol=1e-9)
+
+
+def test_a_member_that_fails_leaves_the_others_unharmed(action, starts, whole):
+    broken = starts[0].at[1].set(jnp.nan)
+    result = dp.anneal(action, starts=(broken, starts[1]), prune=None, stop=False)
+    assert result.status[1] == Status.not_finite
+    assert "not finite" in Status(result.status[1]).sentence
+    kept = np.arange(8) != 1
+    np.testing.assert_array_equal(result.levels[:, kept], whole.levels[:, kept])
+
+
+def test_one_trace_for_all_data_sets_rungs_and_runs():
+    model = Counting(dp.Unknown(6.0, 10.0))
+    first = build(1, model)
+    dp.anneal(first, dp.Ladder(rungs=3), key=jax.random.key(0), members=4)
+    seen = len(TRACES)
+    dp.anneal(first, dp.Ladder(start=1e-5, factor=3.0, rungs=6), key=jax.random.key(1), members=4)
+    dp.anneal(first.observe(jnp.asarray(data(2)[2])), dp.Ladder(rungs=3), key=jax.random.key(2), members=4)
+    assert len(TRACES) == seen
+    dp.anneal(build(3, model), dp.Ladder(rungs=3), key=jax.random.key(2), members=4)
+    assert len(TRACES) <= seen + 2  # the constructor's own check of shapes, never the solver
+
+
+def test_the_ladder_inside_jit_vmap_and_grad(action, starts, whole):
+    """`climb` equals the host's loop, batches over data sets, and has the derivative that differences measure."""
+    few = tuple(x[:2] for x in starts)
+    ladder = dp.Ladder()
+
+    @jax.jit
+    def forcing(values):
+        members, levels = dp.climb(action.observe(values), *few, ladder)
+        return members.z.shared[jnp.argmin(levels[-1]), 0]
+
+    values = jnp.asarray(data(0)[2])
+    batch = jax.jit(jax.vmap(forcing))(jnp.stack([values, values + 0.05]))
+    np.testing.assert_allclose(batch[0], forcing(values), rtol=1e-6)
+    best = np.argmin(whole.levels[-1, :2])
+    np.testing.assert_allclose(batch[0], whole.parameters[best, 0], rtol=1e-6)
+    slope = jax.grad(forcing)(values)[3, 1]
+    step = 1e-3 * jnp.zeros_like(values).at[3, 1].set(1.0)
+    measured = (forcing(values + step) - forcing(values - step)) / 2e-3
+    np.testing.assert_allclose(slope, measured, rtol=1e-4)  # differences of 1e-3: error about 1e-6 relative, and rungs'
+
+
+def test_climb_prunes_like_a_mask(action, starts):
+    _, levels = dp.climb(action, *starts, dp.Ladder(rungs=5), prune=dp.Prune(width=2))
+    np.testing.assert_array_equal(np.isfinite(levels).sum(1), [8, 4, 2, 2, 2])
+
+
+def test_gradients_alone_reach_the_same_minimum(action, starts, whole):
+    winner = np.argmin(whole.levels[-1])
+    top = dp.Ladder(start=float(whole.ratios[-1]), rungs=1)
+    begin = (whole.paths[winner][None], whole.parameters[winner][None])
+    result = dp.anneal(action, top, starts=begin, prune=None, minimiser=LBFGS())
+    np.testing.assert_allclose(result.best.level, whole.best.level, rtol=1e-6)
+
+
+@pytest.mark.parametrize("vectorise", [True, False])
+def test_spread_runs_active_members_only(vectorise):
+    members = jnp.arange(6.0)
+    active = jnp.array([True, False, True, True, False, True])
+    done = spread(lambda x: x + 10.0, members, active, vectorise=vectorise)
+    np.testing.assert_array_equal(done, np.where(active, members + 10.0, members))
+
+
+def test_members_are_shared_over_devices():
+    """Two devices give what one gives, for a member count that does not divide."""
+    code = (
+        "import jax; jax.config.update('jax_num_cpu_devices', 2)\n"
+        "import jax.numpy as jnp\nfrom deepest.ensemble import spread\n"
+        "active = jnp.array([True, False, True, True, False])\n"
+        "done = jax.jit(lambda m, a: spread(lambda x: 2.0 * x, m, a))(jnp.arange(5.0), active)\n"
+        "assert len(jax.local_devices()) == 2 and done.tolist() == [0.0, 1.0, 4.0, 6.0, 4.0], done\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda a: dp.anneal(a), "need key="),
+        (lambda a: dp.anneal(a, members=0, key=jax.random.key(0)), "at least one member"),
+        (lambda a: dp.anneal(a, starts=(np.zeros((2, 3, 5)), np.zeros((2, 1)))), r"Starts must be paths \(members, 41, 10\)"),
+        (lambda a: dp.Ladder(factor=1.0), "factor above 1"),
+        (lambda a: dp.Ladder(start=0.0), "positive R_f/R_m"),
+        (lambda a: dp.Prune(width=0), "width ≥ 1"),
+        (lambda a: dp.Ladder(rungs=40).check(np.float32), "float32 carries R_f/R_m up to about 2e.06.*rungs=18"),
+    ],
+)
+def test_refusals(action, call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call(action)

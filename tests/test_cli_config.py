@@ -1,0 +1,88 @@
+"""Configurations that cannot be: each is refused in one sentence, with exit status 2, before anything is computed."""
+
+from pathlib import Path
+
+import pytest
+from test_cli import deepest, here, names, refused, settled, written
+
+__all__ = ["here", "settled"]  # fixtures
+
+
+def lorenz96(arguments):
+    return written(model=f'name = "Lorenz96"\n{arguments}')
+
+
+def own(attribute, arguments="dimension = 3"):
+    return written(model=f'name = "mymodel:{attribute}"\n{arguments}')
+
+
+def data(file, rest="noise = 0.5"):
+    return written(data=f'file = "{file}"\n{rest}')
+
+
+CONFIGURATIONS = {
+    "not TOML": ("x = = 3", "c.toml is not valid TOML"),
+    "key above the tables": ("seed = 3\n", "seed belongs in a table; write it below [ensemble]"),
+    "unknown key above the tables": ("sed = 3\n", 'no key called "sed"; did you mean "seed"?'),
+    "table that is a key": ("model = 3\n", "model is a table; write [model]"),
+    "unknown table": (written(modell="a = 1"), 'no table called "modell"; did you mean "model"?'),
+    "unknown key": (written(data='fil = "d"\nnoise = 1'), 'no key in [data] called "fil"; did you mean "file"?'),
+    "wrong kind": (written(ensemble='members = "4"'), "members in [ensemble] is a whole number; received '4'"),
+    "missing key": (written(data='file = "data.csv"'), "needs noise = … in its table [data]"),
+    "missing table": (written(model=None), "needs name = … in its table [model]"),
+    "no members": (written(ensemble="members = 0"), "members of at least 1"),
+    "unknown model": (written(model='name = "Lorenz69"'), 'no model "Lorenz69"; did you mean "Lorenz96"?'),
+    "unknown argument": (lorenz96("dimensions = 5"), '"dimensions"; did you mean "dimension"?'),
+    "argument of another kind": (lorenz96('dimension = "5"'), "dimension in [model] is a whole number; received '5'"),
+    "argument that is text": (lorenz96('dimension = 5\nforcing = "a"'), "forcing in [model] is a number, or {"),
+    "bad argument": (lorenz96("dimension = 3"), "at least 4; received 3"),
+    "lower above upper": (lorenz96("forcing = { unknown = [10, 6] }"), "lower ≤ upper"),
+    "misspelt unknown": (lorenz96("forcing = { unkown = [6, 10] }"), 'did you mean "unknown"?'),
+    "no range": (lorenz96("forcing = { unknown = 6 }"), "needs a range"),
+    "range of texts": (lorenz96('forcing = { unknown = ["a", "b"] }'), "forcing in [model] holds numbers"),
+    "bad prior": (lorenz96("forcing = { unknown = [6, 10], prior = 3 }"), "mean = …, deviation = …"),
+    "bad volatility": (lorenz96('forcing = { unknown = [6, 10], varies = "a" }'), "varies of forcing in [model]"),
+    "no module": (written(model='name = "nomodule:f"'), "There is no module nomodule"),
+    "broken module": (written(model='name = "broken:f"'), "cannot be imported: SyntaxError"),
+    "no attribute": (own("feld"), 'no attribute in mymodel called "feld"; did you mean "field"?'),
+    "not a function": (own("constant"), "is a float; a model is called as field(t, x, args)"),
+    "two arguments": (own("two"), "must take three arguments"),
+    "no dimension": (own("field", "k = 1"), "write dimension = … in [model]"),
+    "wrong shape": (own("narrow"), "must return dx/dt of shape (3,)"),
+    "wrong dtype": (own("whole"), "must keep the dtype float64; it returned int64"),
+    "crashing model": (own("crash"), "mymodel:crash fails in line 14 of mymodel.py: TypeError"),
+    "missing argument": (own("unnamed"), "fails in line 17 of mymodel.py: KeyError: 'nothing'"),
+    "no start": (own("field", "dimension = 3\nk = { unknown = [0, inf] }"), "neither a finite range nor a prior"),
+    "no file": (data("none.csv"), "none.csv does not exist"),
+    "times not increasing": (data("twice.csv"), "increasing times"),
+    "NaN in times": (data("hole.csv"), 'the time "time" is missing in row 6'),
+    "all missing": (data("missing.csv"), "Every observed value is missing"),
+    "component out of range": (data("data.csv", "components = [0, 9]\nnoise = 1"), "between 0 and 4"),
+    "shapes that disagree": (data("data.csv", "components = [0]\nnoise = 1"), "values have 2 columns"),
+    "unknown column": (data("data.csv", 'columns = ["x1"]\nnoise = 1'), 'no column "x1"'),
+    "negative noise": (data("data.csv", "noise = -1"), "noise must be positive"),
+    "noise of another size": (data("data.csv", "noise = [1, 1, 1]"), "received shape (3,)"),
+    "unknown transcription": (written(transcription='name = "HermitSimpson"'), 'did you mean "HermiteSimpson"?'),
+    "no steps": (written(transcription="steps = 0"), "at least 1 step"),
+    "odd number of steps": (data("odd.csv"), "multiple of 2"),
+    "unknown convention": (written(transcription='convention = "continum"'), 'did you mean "continuum"?'),
+    "bad ladder": (written(ladder="start = -1"), "starts at a positive R_f/R_m"),
+    "bad spread": (written(state="spread = [3, 1]"), "lower ≤ upper"),
+    "spread of another size": (
+        written(state="spread = [[1, 2], [3, 4]]"),
+        "one number, or 5, one a component; received 2",
+    ),
+    "bad bounds": (written(state="bounds = [3, 1]"), "lower ≤ upper"),
+    "no folder": (written(output='file = "no/run.nc"'), "folder no does not exist"),
+    "output that is no NetCDF": (written(output='file = "data.csv"'), "ends in .nc"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_configuration_that_cannot_be_is_refused(name, here):
+    text, sentence = CONFIGURATIONS[name]
+    Path("c.toml").write_text(text, "utf-8")
+    before = names(here)
+    said = deepest("anneal", "c.toml", "--no-cache")
+    refused(said, sentence)
+    assert names(here) - {"__pycache__"} == before
