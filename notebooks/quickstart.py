@@ -3,6 +3,10 @@
 #   jupytext:
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -88,9 +92,9 @@ assert abs(result.best.model.forcing - FORCING) < 0.02 * FORCING
 # ## The action levels
 #
 # One line for each path. A level is $2A/n$, with $n$ the number of measured values: at the true path, with
-# $R_m = 1/\sigma^2$, it is about 1, and the band is what $\chi^2$ allows. Each level rises along the ladder, for a larger
-# $R_f$ only adds cost, and the lines part as the minima do. Believe the lowest level where it is **flat**, so that it no
-# longer depends on $R_f$, and **in the band**.
+# $R_m = 1/\sigma^2$, it is about 1, and the band is what $\chi^2$ allows. A minimum can only rise with $R_f$, and the
+# lines part as the minima do; one that falls has slipped into a deeper minimum. Believe the lowest level where it is
+# **flat**, so that it no longer depends on $R_f$, and **in the band**.
 
 # %%
 axes = dp.plot.action_levels(result)

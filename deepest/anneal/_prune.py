@@ -3,17 +3,17 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 
 class Prune(eqx.Module):
     """Continue only the members whose level can still win.
 
-    A level never falls along the ladder, dA*/dR_f = ½ Σ c² ≥ 0, so a member whose level already exceeds the level of
-    one that has reached the end cannot win. And levels on early rungs rank the members nearly as at the end, so
-    from each rung only the better `share` goes on, down to `width` members; the rest wait, and are taken up again,
-    best first, `width` at a time, as long as the lowest level at the end is not consistent with the data's χ².
-    Nothing is given up that could have won.
+    A level never falls along a branch of minima, dA*/dR_f = ½ Σ c² ≥ 0, so a member whose level already exceeds the
+    level of one that has reached the end cannot win, unless it leaves its branch. And levels on early rungs rank the
+    members nearly as at the end, so from each rung only the better `share` goes on, down to `width` members; the rest
+    wait, and are taken up again, best first, `width` at a time, as long as the lowest level at the end is not
+    consistent with the data's χ².
 
     Raises `ValueError` unless width ≥ 1 and 0 < share ≤ 1.
     """
