@@ -55,7 +55,7 @@ def neuron(t, x, args):
 # %% [markdown]
 # ## The file
 #
-# You have one already; here we write one, with an error of 0.1 in $v$, times that are not evenly spaced, and 15 % of the
+# You have one already. Here we write one: times that are not evenly spaced, an error of 0.1 in $v$, and 15 % of the
 # values missing.
 
 # %%
@@ -76,8 +76,8 @@ print(*file.read_text().splitlines()[:8], sep="\n")
 # %% [markdown]
 # ## Read it
 #
-# `read_table` finds the time column; empty cells, `NaN` and `NA` become NaN, which means missing. The first 150 rows are
-# for the fit, the last 50 stay aside for the forecast. `components=[0]` says that the column is $x_0 = v$.
+# `read_table` finds the time column; empty cells, `NaN` and `NA` become NaN, which means missing. The first 150 rows
+# are for the fit, the last 50 stay aside for the forecast. `components=[0]` says that the column is $x_0 = v$.
 
 # %%
 table = dp.io.read_table(file, columns=["voltage"])
@@ -105,8 +105,8 @@ action = dp.Action(neuron, observations, dp.HermiteSimpson(), args=unknowns, dim
 # %% [markdown]
 # ## Anneal, and check
 #
-# `consistent` means that the lowest level $2A/n$ is what $\chi^2$ allows: the path misses the data by no more and no less
-# than their error.
+# `consistent` means that the lowest level $2A/n$ is what $\chi^2$ allows: the path misses the data by as much as their
+# error, no more and no less.
 
 # %%
 result = dp.anneal(action, members=16, key=jax.random.key(0))
@@ -127,8 +127,8 @@ axes = dp.plot.action_levels(result)
 # %% [markdown]
 # ## The hidden variable, and the forecast
 #
-# The real test of a model is what it says about data that it has not seen: the rows that we kept aside (black dots). The
-# dashed line is the true $w$, which in earnest one does not have.
+# The real test of a model is what it says about data that it has not seen: the rows that we kept aside (black dots).
+# The dashed line is the true $w$, which one does not have in earnest.
 
 # %%
 forecast = result.forecast(until=aside.times[-1])
@@ -167,12 +167,8 @@ class Neuron(eqx.Module):
         return jnp.stack([v - v**3 / 3 - w + 0.5, (v + self.a - self.b * w) / self.tau])
 
 
-model = Neuron(
-    a=dp.Unknown(0.0, 2.0), b=dp.Unknown(0.0, 2.0), tau=dp.Unknown(3.0, 30.0, prior=dp.Normal(12.0, 1.0))
-)
-informed = dp.anneal(
-    dp.Action(model, observations, dp.HermiteSimpson(), **options), members=16, key=jax.random.key(0)
-)
+model = Neuron(a=dp.Unknown(0.0, 2.0), b=dp.Unknown(0.0, 2.0), tau=dp.Unknown(3.0, 30.0, prior=dp.Normal(12.0, 1.0)))
+informed = dp.anneal(dp.Action(model, observations, dp.HermiteSimpson(), **options), members=16, key=jax.random.key(0))
 print({name: round(value, 3) for name, value in informed.best.parameters.items()})
 
 assert informed.report.consistent

@@ -27,9 +27,9 @@
 # The first term asks the path $X$ to pass near the data, whose error has variance $1/R_m$. The second asks it to follow
 # the model: the defect $c_n$ of an interval vanishes where the path solves the equation there.
 #
-# **Why annealing?** With $R_f$ large the action of a chaotic model has a great many local minima. With $R_f$ small it is
-# nearly a parabola in what was measured. So we start many random paths at small $R_f$, and raise it step by step along a
-# ladder $R_f = R_{f0}\,\alpha^\beta$ while we follow each minimum.
+# **Why annealing?** With $R_f$ large the action of a chaotic model has a great many local minima. With $R_f$ small it
+# is nearly a parabola in what was measured. So we start many random paths at small $R_f$, and raise it step by step
+# along a ladder $R_f = R_{f0}\,\alpha^\beta$, $\beta = 0, 1, 2, \dots$, while we follow each minimum.
 
 # %%
 import tempfile
@@ -46,8 +46,8 @@ jax.config.update("jax_enable_x64", True)
 # %% [markdown]
 # ## A system whose truth we know
 #
-# Lorenz96 is ten sites on a circle, $\dot x_a = x_{a-1}(x_{a+1} - x_{a-2}) - x_a + f$, and chaotic at $f = 8.17$. We run
-# it onto its attractor, keep four time units, and measure **four of the ten** sites with an error of 0.5. Two further
+# Lorenz96 is ten sites on a circle, $\dot x_a = x_{a-1}(x_{a+1} - x_{a-2}) - x_a + f$, and chaotic at $f = 8.17$. We
+# run it onto its attractor, keep four time units, and measure **four of the ten** sites with an error of 0.5. Two more
 # time units are kept aside, to judge the forecast.
 
 # %%
@@ -93,7 +93,7 @@ assert abs(result.best.model.forcing - FORCING) < 0.02 * FORCING
 #
 # One line for each path. A level is $2A/n$, with $n$ the number of measured values: at the true path, with
 # $R_m = 1/\sigma^2$, it is about 1, and the band is what $\chi^2$ allows. A minimum can only rise with $R_f$, and the
-# lines part as the minima do; one that falls has slipped into a deeper minimum. Believe the lowest level where it is
+# lines part as the minima do (one that falls has slipped into a deeper minimum). Believe the lowest level where it is
 # **flat**, so that it no longer depends on $R_f$, and **in the band**.
 
 # %%
@@ -131,8 +131,8 @@ assert np.sqrt(np.mean(miss**2)) < NOISE
 # %% [markdown]
 # ## The parameters along the ladder
 #
-# Low on the ladder the model hardly counts and the forcing wanders. Paths in the lowest minimum then agree on a value;
-# the others settle on wrong ones, which is why the level and not the parameter says whom to believe.
+# Low on the ladder the model hardly counts, and every path has a forcing of its own. Those in the lowest minimum then
+# agree on one value; the others settle just as calmly on wrong ones. The level says whom to believe.
 
 # %%
 axes = dp.plot.parameters(result, truth={"forcing": FORCING})
@@ -175,8 +175,8 @@ assert abs(result.best.model.forcing - FORCING) < 3 * bar
 # %% [markdown]
 # ## How to choose
 #
-# - **Ladder**: start where the model hardly counts ($R_f/R_m \approx 10^{-6}$) and end where the lowest level is flat. A
-#   factor of 3 to 5 is usually fine; try 1.5 if the lowest level stays above the band.
+# - **Ladder**: start where the model hardly counts ($R_f/R_m \approx 10^{-6}$) and end where the lowest level is flat.
+#   A factor of 3 to 5 is usually fine; try 1.5 if the lowest level stays above the band.
 # - **Members**: as many as it takes for several to share the lowest level; 64 is a good start, more if few components
 #   are measured.
 # - **Transcription**: `HermiteSimpson` for smooth models, `ImplicitMidpoint` or `Trapezoid` for stiff or rough ones,
