@@ -175,7 +175,8 @@ class AbstractCollocation(AbstractTranscription):
         if curvature is False:
             return residuals, gradient, system
         nodes, *inside = (layout.restore(m)[:, :, 0] for m in force.slope)
-        multipliers = points(BlockVector(nodes, jnp.concatenate([nodes[1:, :0], *inside], axis=1), z.shared), self.stride)
+        interior = jnp.concatenate([nodes[1:, :0], *inside], axis=1)
+        multipliers = points(BlockVector(nodes, interior, z.shared), self.stride)
         width = z.nodes.shape[1] + z.shared.shape[0]
         second = lax.cond(
             curvature,
