@@ -84,33 +84,36 @@ class LanesFactor(AbstractFactor):
         shared = shared - jnp.einsum("cipl,cil->p", chain.border, forward)
         reduced = BlockVector(ends.T, jnp.zeros((lanes - 1, 0), nodes.dtype), shared)
         solved = self.separators.solve(reduced)
-        return self._back(solved, forward, inside[:, 0], nodes.shape[0])
-
-    def _back(self, solved: BlockVector, forward, inside, count: int) -> BlockVector:
-        mid, chain = self.interiors, self.chain
-        ends, shared = solved.nodes.T, solved.shared
-        before = _previous(ends)
-        known = jnp.einsum("cipl,p->cil", chain.border, shared)
-        known = known + jnp.sum(chain.behind * before[None, None], axis=2)
-
-        def back(after, block):
-            root, onward, right = block
-            here = _TMUL(root, right[:, None] - _MUL(onward, after[:, None]))[:, 0]
-            return here, here
-
-        _, rest = lax.scan(back, ends, (chain.root, chain.onward, forward - known), reverse=True)
-        nodes = _collect_vectors(jnp.concatenate([rest, ends[None]]), count)
-        if not mid.root.shape[0]:
-            return BlockVector(nodes, inside.T, shared)
-        a, b = nodes[:-1].T, nodes[1:].T
-        known = jnp.sum(mid.left * a[None], axis=1) + jnp.sum(mid.right * b[None], axis=1)
-        known = known + jnp.einsum("epk,p->ek", mid.inner, shared)
-        return BlockVector(nodes, _TMUL(mid.root, (inside - known)[:, None])[:, 0].T, shared)
+        return _substitute(mid, chain, solved, forward, inside[:, 0], nodes.shape[0])
 
     def log_determinant(self) -> Float[Array, ""]:
         logs = jnp.log(jnp.diagonal(self.chain.root, axis1=1, axis2=2)).sum()
         logs = logs + jnp.log(jnp.diagonal(self.interiors.root)).sum()
         return self.separators.log_determinant() - 2.0 * logs
+
+
+def _substitute(
+    mid: _Interiors, chain: _Chain, solved: BlockVector, forward, inside, count: int
+) -> BlockVector:
+    """Back-substitution, given the separators and shared unknowns and the forward columns of nodes and interiors."""
+    ends, shared = solved.nodes.T, solved.shared
+    before = _previous(ends)
+    known = jnp.einsum("cipl,p->cil", chain.border, shared)
+    known = known + jnp.sum(chain.behind * before[None, None], axis=2)
+
+    def back(after, block):
+        root, onward, right = block
+        here = _TMUL(root, right[:, None] - _MUL(onward, after[:, None]))[:, 0]
+        return here, here
+
+    _, rest = lax.scan(back, ends, (chain.root, chain.onward, forward - known), reverse=True)
+    nodes = _collect_vectors(jnp.concatenate([rest, ends[None]]), count)
+    if not mid.root.shape[0]:
+        return BlockVector(nodes, inside.T, shared)
+    a, b = nodes[:-1].T, nodes[1:].T
+    known = jnp.sum(mid.left * a[None], axis=1) + jnp.sum(mid.right * b[None], axis=1)
+    known = known + jnp.einsum("epk,p->ek", mid.inner, shared)
+    return BlockVector(nodes, _TMUL(mid.root, (inside - known)[:, None])[:, 0].T, shared)
 
 
 class Lanes(AbstractKernel):
@@ -123,16 +126,41 @@ class Lanes(AbstractKernel):
     layout: Trailing = Trailing()
 
     def factor(self, system: BorderedTridiagonal) -> LanesFactor:
-        interiors, chain = _eliminate_interiors(jax.tree.map(pin, system))
-        count = chain.diagonal.shape[-1]
-        lanes = max(2, 8 * round(count**0.5 / 8)) if count > 16 else 2
-        steps = max(2, -(-count // lanes))
-        lanes = -(-count // steps)
-        eliminated, separators = _sweep_lanes(chain, steps, lanes)
-        return LanesFactor(interiors, eliminated, Sweep().factor(separators))
+        interiors, chain, separators = _eliminate(system)
+        return LanesFactor(interiors, chain, Sweep().factor(separators))
 
     def solve(self, system: BorderedTridiagonal, right_side: BlockVector) -> BlockVector:
-        return self.factor(system).solve(right_side)
+        wide = _widen(system, right_side)
+        interiors, chain, separators = _eliminate(wide)
+        forward, inside = chain.border[:, :, -1], interiors.inner[:, -1]
+        interiors = eqx.tree_at(lambda x: x.inner, interiors, interiors.inner[:, :-1])
+        chain = eqx.tree_at(lambda x: x.border, chain, chain.border[:, :, :-1])
+        rest = BlockVector(separators.border[:, :, -1], separators.inner[:, :, -1], separators.corner[:-1, -1])
+        where = lambda x: (x.border, x.inner, x.corner)
+        narrow = (separators.border[:, :, :-1], separators.inner[:, :, :-1], separators.corner[:-1, :-1])
+        solved = Sweep().solve(eqx.tree_at(where, separators, narrow), rest)
+        return _substitute(interiors, chain, solved, forward, inside, right_side.nodes.shape[0])
+
+
+def _widen(system: BorderedTridiagonal, column: BlockVector) -> BorderedTridiagonal:
+    """The matrix with one more column in its border, which any elimination then carries along."""
+    turned = column.shared[:, None]
+    where = lambda x: (x.border, x.inner, x.corner)
+    new = (
+        jnp.concatenate([system.border, column.nodes.T[:, None]], axis=1),
+        jnp.concatenate([system.inner, column.interior.T[:, None]], axis=1),
+        jnp.block([[system.corner, turned], [turned.T, jnp.zeros((1, 1), turned.dtype)]]),
+    )
+    return eqx.tree_at(where, system, new)
+
+
+def _eliminate(system: BorderedTridiagonal) -> tuple[_Interiors, _Chain, BorderedTridiagonal]:
+    """Eliminate the interiors, and every node but the last of each lane; what remains is the separators' system."""
+    interiors, chain = _eliminate_interiors(jax.tree.map(pin, system))
+    count = chain.diagonal.shape[-1]
+    lanes = max(2, 8 * round(count**0.5 / 8)) if count > 16 else 2
+    steps = max(2, -(-count // lanes))
+    return interiors, *_sweep_lanes(chain, steps, -(-count // steps))
 
 
 def _eliminate_interiors(system: BorderedTridiagonal) -> tuple[_Interiors, BorderedTridiagonal]:

@@ -20,19 +20,19 @@ def assemble(
 ) -> tuple[BlockVector, BorderedTridiagonal]:
     """Sum intervals into nodes.
 
-    `hessian[j, l]`, j ≤ l, couples the points j and l of an interval, (D, D) each; `border[j]` (D, P) couples point j to
-    the shared unknowns and `corner` those to each other; `gradient[j]` (D, 1) and `shared` are the gradient.
+    `hessian[j, l]`, j ≤ l, couples the points j and l of an interval, (D, D) each. Already summed over intervals, for
+    the nodes, the first interior points, and so on: `border[j]` (D, P) couples points to the shared unknowns and
+    `corner` those to each other; `gradient[j]` (D, 1) and `shared` are the gradient.
     """
-    last = len(border) - 1
+    last = len(border)
     inside = range(1, last)
     symmetric = lambda j, l: hessian[j, l] if j <= l else layout.transpose(hessian[l, j])
-    ends = lambda blocks: layout.overlap(blocks[0], blocks[last])
     size, width = jax.eval_shape(layout.restore, border[0]).shape[1:]
     if last > 1:
         interior = layout.stack([[symmetric(j, l) for l in inside] for j in inside])
         left = layout.stack([[symmetric(0, l) for l in inside]])
         right = layout.stack([[symmetric(last, l) for l in inside]])
-        inner, force = (layout.stack([[blocks[j]] for j in inside]) for blocks in (border, gradient))
+        inner, force = (layout.stack([[x] for x in blocks[1:]]) for blocks in (border, gradient))
     else:
         shapes = ((0, 0), (size, 0), (size, 0), (0, width), (0, 1))
         interior, left, right, inner, force = (_empty(layout, hessian[0, last], *shape) for shape in shapes)
@@ -40,7 +40,7 @@ def assemble(
     system = BorderedTridiagonal(
         diagonal=layout.overlap(hessian[0, 0], hessian[last, last]),
         upper=hessian[0, last],
-        border=ends(border),
+        border=border[0],
         interior=interior,
         left=left,
         right=right,
@@ -48,7 +48,7 @@ def assemble(
         corner=corner,
         layout=layout,
     )
-    return BlockVector(column(ends(gradient)), column(force), shared), system
+    return BlockVector(column(gradient[0]), column(force), shared), system
 
 
 def _empty(layout: AbstractLayout, like: Blocks, rows: int, columns: int) -> Blocks:

@@ -31,6 +31,11 @@ class Weight(eqx.Module):
         """The diagonal of R_f on each interval."""
         return self.value if self.value.ndim == 2 else jnp.diagonal(self.value, axis1=1, axis2=2)
 
+    def ghosted(self) -> "Weight":
+        """The weight for one more interval at either end, which repeats the last one's."""
+        pad = ((1, 1), *((0, 0) for _ in self.value.shape[1:]))
+        return self if self.uniform else Weight(jnp.pad(self.value, pad, mode="edge"))
+
     def apply(self, columns: Float[Array, "interval state column"]) -> Float[Array, "interval state column"]:
         """R_f c for defects c with the interval axis first."""
         if self.value.ndim == 2:

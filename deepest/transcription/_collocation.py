@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from deepest.linalg import AbstractLayout, BlockVector
 from deepest.transcription._assemble import add_points, assemble
-from deepest.transcription._base import AbstractTranscription, Field, PathProblem
+from deepest.transcription._base import AbstractTranscription, Field, PathProblem, points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,9 @@ def _second(field: Field, times, states, shared, multipliers) -> Float[Array, "t
 class _Stations(eqx.Module):
     """The grid points in the order nodes, first interior points of all intervals, second ones, …
 
-    In this order point j of every interval is one contiguous window, which vector lanes can load.
+    In this order point j of every interval is one contiguous window, which vector lanes can load. An interval of
+    width zero stands at either end of the grid: with these ghosts every node has an interval on both sides, and
+    what intervals give to nodes is summed by windows too, without a special case at the ends.
     """
 
     stride: int
@@ -92,18 +94,34 @@ class _Stations(eqx.Module):
     def order(self) -> np.ndarray:
         """Places on the time axis of the points in this order."""
         nodes = np.arange(self.count + 1) * self.stride
-        return np.concatenate([nodes, *(nodes[:-1] + j for j in range(1, self.stride))])
+        ended = lambda inside: np.concatenate([nodes[:1], inside, nodes[-1:]])
+        return np.concatenate([ended(nodes), *(ended(nodes[:-1] + j) for j in range(1, self.stride))])
 
     def window(self, j: int) -> slice:
-        """Where point j of every interval lies."""
-        if j in (0, self.stride):
-            return slice(j // self.stride, self.count + j // self.stride)
-        return slice(j * self.count + 1, (j + 1) * self.count + 1)
+        """Where point j of every interval lies, ghosts included."""
+        width = self.count + 2
+        start = {0: 0, self.stride: 1}.get(j, j * width + 1)
+        return slice(start, start + width)
+
+    def real(self, j: int) -> slice:
+        """Where point j of every interval of the grid lies."""
+        window = self.window(j)
+        return slice(window.start + 1, window.stop - 1)
+
+    @property
+    def nodes(self) -> slice:
+        """Where the nodes lie."""
+        return slice(1, self.count + 2)
 
     def states(self, z: BlockVector) -> Float[Array, "time state"]:
         """The states of a path in this order."""
         inside = z.interior.reshape(self.count, self.stride - 1, z.nodes.shape[1])
-        return jnp.concatenate([z.nodes, *(inside[:, j] for j in range(self.stride - 1))])
+        ended = lambda points: (z.nodes[:1], points, z.nodes[-1:])
+        return jnp.concatenate([*ended(z.nodes), *(x for j in range(self.stride - 1) for x in ended(inside[:, j]))])
+
+    def widths(self, times: Float[Array, " time"]) -> Float[Array, " interval"]:
+        """How wide the intervals are, ghosts included."""
+        return jnp.pad(jnp.diff(times[:: self.stride]), 1)
 
 
 class AbstractCollocation(AbstractTranscription):
@@ -123,10 +141,11 @@ class AbstractCollocation(AbstractTranscription):
         stations = _Stations(self.stride, z.nodes.shape[0] - 1)
         states, times = stations.states(z), problem.times[stations.order()]
         values = jax.vmap(lambda t, x: problem.field(t, x, z.shared))(times, states)
-        return self._defects(stations, problem, states, values)
+        return self._defects(stations, problem, states, values)[1:-1]
 
     def _defects(self, stations, problem, states, values):
-        steps = jnp.diff(problem.times[:: self.stride])[:, None]
+        """The defects of all intervals, the ghosts' included, which are zero."""
+        steps = stations.widths(problem.times)[:, None]
 
         def one(alpha, beta):
             moved = sum(a * states[stations.window(j)] for j, a in enumerate(alpha) if a)
@@ -140,36 +159,44 @@ class AbstractCollocation(AbstractTranscription):
         slopes = _slopes(problem.field, times, states, z.shared, layout)
         residuals = self._defects(stations, problem, states, slopes.values)
         interval = _Interval(self.tableau, stations, problem, layout)
-        weigh = lambda columns: problem.weight.times(layout, columns)
-        reach, columns = interval.reach(slopes), jnp.unstack(residuals[:, :, :, None], axis=1)
-        forces = [weigh(layout.matrices(c)) for c in columns]
+        shares, force = interval.shares(slopes), interval.forces(residuals)
+        responses, reach = interval.spots(slopes.state), interval.spots(slopes.parameters)
+        loads = lambda push: [d + layout.mul(a, m) for d, a, m in zip(push.direct, responses, push.slope, strict=True)]
+        against = lambda push: sum(layout.gram(r, m) for r, m in zip(reach, push.slope, strict=True))
+        border, push = loads(shares), loads(force)
         gradient, system = assemble(
             layout,
             interval.hessian(slopes),
-            border=interval.loads(slopes, [weigh(r) for r in reach]),
-            corner=sum(layout.gram(r, weigh(r)) for r in reach),
-            gradient=interval.loads(slopes, forces),
-            shared=sum(layout.gram(r, f) for r, f in zip(reach, forces, strict=True))[:, 0],
+            border=border,
+            corner=against(shares),
+            gradient=push,
+            shared=against(force)[:, 0],
         )
+        residuals = residuals[1:-1]
         if curvature is False:
             return residuals, gradient, system
-        multipliers = self._gather(layout, interval.pull(forces))
-        (count, size), parameters = states.shape, z.shared.shape[0]
+        nodes, *inside = (layout.restore(m)[:, :, 0] for m in force.slope)
+        interior = jnp.concatenate([nodes[1:, :0], *inside], axis=1)
+        multipliers = points(BlockVector(nodes, interior, z.shared), self.stride)
+        width = z.nodes.shape[1] + z.shared.shape[0]
         second = lax.cond(
             curvature,
-            lambda: _second(problem.field, times, states, z.shared, multipliers),
-            lambda: jnp.zeros((count, size + parameters, size + parameters), states.dtype),
-        )[np.argsort(stations.order())]
+            lambda: _second(problem.field, problem.times, points(z, self.stride), z.shared, multipliers),
+            lambda: jnp.zeros((*problem.times.shape, width, width), states.dtype),
+        )
+        size = z.nodes.shape[1]
         own, mixed, shared = second[:, :size, :size], second[:, :size, size:], second[:, size:, size:].sum(0)
         return residuals, gradient, add_points(system, own, mixed, shared, self.stride)
 
-    def _gather(self, layout, pulls):
-        """Multipliers μ of F at each interval's points, summed where intervals meet: (N, D), stations' order."""
-        vectors = [None if pull is None else layout.restore(pull)[:, :, 0] for pull in pulls]
-        zero = jnp.zeros_like(next(v for v in vectors if v is not None))
-        first, *inside, last = (zero if v is None else v for v in vectors)
-        nodes = jnp.pad(first, ((0, 1), (0, 0))) + jnp.pad(last, ((1, 0), (0, 0)))
-        return jnp.concatenate([nodes, *inside])
+
+class _Push(eqx.Module):
+    """What forces on the defects do at the grid points, summed over intervals: [nodes, first interiors, …].
+
+    `direct` is Σ α_ij f_i, and `slope` is h Σ β_ij f_i, which acts through F and so has yet to be multiplied by Aᵀ.
+    """
+
+    direct: list[Float[Array, "..."]]
+    slope: list[Float[Array, "..."]]
 
 
 class _Interval(eqx.Module):
@@ -181,22 +208,35 @@ class _Interval(eqx.Module):
     layout: AbstractLayout = eqx.field(static=True)
 
     def at(self, blocks, j):
-        """Blocks at point j of every interval, from blocks at all grid points."""
-        return self.layout.window(blocks, self.stations.window(j))
+        """Blocks at point j of every interval of the grid, from blocks at all grid points."""
+        return self.layout.window(blocks, self.stations.real(j))
+
+    def spots(self, blocks):
+        """Blocks at the nodes, at the first interior points, …, from blocks at all grid points."""
+        windows = (self.stations.nodes, *(self.stations.real(j) for j in range(1, self.stations.stride)))
+        return [self.layout.window(blocks, window) for window in windows]
+
+    def gather(self, blocks):
+        """What intervals, ghosts included, give to their points j, summed over intervals: as `spots` has it."""
+        first, *inside, last = blocks
+        window = self.layout.window
+        nodes = window(last, slice(0, -1)) + window(first, slice(1, None))
+        return [nodes, *(window(x, slice(1, -1)) for x in inside)]
 
     @property
-    def steps(self):
-        """The width of every interval, to multiply matrices."""
-        return self.layout.scalars(jnp.diff(self.problem.times[:: self.stations.stride]))
+    def widths(self):
+        """The width of every interval, ghosts included, to multiply matrices."""
+        return self.layout.scalars(self.stations.widths(self.problem.times))
 
     def hessian(self, slopes):
         """H_jl for j ≤ l."""
         alpha, beta, layout, weight = self.tableau.alpha, self.tableau.beta, self.layout, self.problem.weight
-        last, steps, own = self.stations.stride, self.steps, weight.blocks(self.layout)
+        last, own = self.stations.stride, weight.blocks(layout)
+        steps = layout.window(self.widths, slice(1, -1))
         turned = [self.at(slopes.state, j) for j in range(last + 1)]
         weighed = [weight.times(layout, layout.transpose(a)) for a in turned]
         # Neighbouring intervals share a node: where the weight is the same for both, its product is made once.
-        nodes = layout.window(slopes.state, slice(0, self.stations.count + 1))
+        nodes = layout.window(slopes.state, self.stations.nodes)
         square = layout.mul(nodes, weight.times(layout, layout.transpose(nodes))) if weight.uniform else None
         shared = {0: slice(0, -1), last: slice(1, None)}
 
@@ -217,25 +257,30 @@ class _Interval(eqx.Module):
 
         return {(j, l): block(j, l) for j in range(last + 1) for l in range(j, last + 1)}
 
-    def reach(self, slopes):
-        """J_iθ = h Σ_j β_ij ∂F_j/∂θ of every defect i."""
-        reach = [self.at(slopes.parameters, j) for j in range(self.stations.stride + 1)]
-        return [self.steps * sum(b * reach[j] for j, b in enumerate(beta) if b) for beta in self.tableau.beta]
+    def shares(self, slopes) -> _Push:
+        """Of the forces R_f J_θ, a column a parameter."""
+        alpha, beta = self.tableau.alpha, self.tableau.beta
+        places = [self.stations.window(j) for j in range(self.stations.stride + 1)]
+        columns = [self.layout.window(slopes.parameters, place) for place in places]
+        return self._push(alpha.T @ beta, beta.T @ beta, columns, 1)
 
-    def pull(self, forces):
-        """μ_j = h Σ_i β_ij f_i: what forces on the defects do to F at each point; None where it does not enter."""
-        entering = [[(b, force) for b, force in zip(beta, forces, strict=True) if b] for beta in self.tableau.beta.T]
-        return [self.steps * sum(b * force for b, force in terms) if terms else None for terms in entering]
+    def forces(self, residuals) -> _Push:
+        """Of the forces R_f c."""
+        columns = [self.layout.matrices(c) for c in jnp.unstack(residuals[:, :, :, None], axis=1)]
+        return self._push(self.tableau.alpha.T, self.tableau.beta.T, columns, 0)
 
-    def loads(self, slopes, forces):
-        """J_jᵀ f of every point j, for columns of forces f_i = R_f (…) on the defects."""
-        pulls, loads = self.pull(forces), []
-        for j, alpha in enumerate(self.tableau.alpha.T):
-            load = sum(a * force for a, force in zip(alpha, forces, strict=True) if a)
-            if pulls[j] is not None:
-                load = load + self.layout.mul(self.at(slopes.state, j), pulls[j])
-            loads.append(load)
-        return loads
+    def _push(self, direct, slope, columns, power) -> _Push:
+        """Sums of columns x_l, with coefficients R_f h^power direct_jl and R_f h^(power + 1) slope_jl at point j."""
+        weight = self.problem.weight.ghosted()
+
+        def mix(coefficients, power):
+            scale, sums = self.widths**power, []
+            for row in coefficients:
+                terms = [c * scale * x for c, x in zip(row, columns, strict=True) if c]
+                sums.append(weight.times(self.layout, sum(terms)) if terms else jnp.zeros_like(columns[0]))
+            return self.gather(sums)
+
+        return _Push(mix(direct, power), mix(slope, power + 1))
 
 
 class Euler(AbstractCollocation):

@@ -53,9 +53,9 @@ class AbstractIntervalDefect(AbstractTranscription):
         gradient, system = assemble(
             layout,
             hessian,
-            border=[layout.tmul(a, weighed_p), layout.tmul(b, weighed_p)],
+            border=[layout.overlap(layout.tmul(a, weighed_p), layout.tmul(b, weighed_p))],
             corner=layout.gram(p, weighed_p),
-            gradient=[layout.tmul(a, force), layout.tmul(b, force)],
+            gradient=[layout.overlap(layout.tmul(a, force), layout.tmul(b, force))],
             shared=layout.gram(p, force)[:, 0],
         )
         if curvature is not False:
