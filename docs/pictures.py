@@ -1,12 +1,13 @@
 """Make the picture of the README: every member of a Lorenz96 twin taken all the way, none pruned.
 
-    python docs/pictures.py
+python docs/pictures.py
 """
 
 from pathlib import Path
 
-import deepest as dp
 import jax
+
+import deepest as dp
 
 jax.config.update("jax_enable_x64", True)
 twin = dp.twin.lorenz96().simulate(jax.random.key(2))

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
-import deepest as dp
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import deepest as dp
 from deepest.ensemble import spread
 from deepest.minimise import LBFGS, DampedNewton, Status
 
@@ -194,7 +195,10 @@ def test_members_are_shared_over_devices():
     [
         (lambda a: dp.anneal(a), "need key="),
         (lambda a: dp.anneal(a, members=0, key=jax.random.key(0)), "at least one member"),
-        (lambda a: dp.anneal(a, starts=(np.zeros((2, 3, 5)), np.zeros((2, 1)))), r"Starts must be paths \(members, 41, 10\)"),
+        (
+            lambda a: dp.anneal(a, starts=(np.zeros((2, 3, 5)), np.zeros((2, 1)))),
+            r"Starts must be paths \(members, 41, 10\)",
+        ),
         (lambda a: dp.Ladder(factor=1.0), "factor above 1"),
         (lambda a: dp.Ladder(start=0.0), "positive R_f/R_m"),
         (lambda a: dp.Prune(width=0), "width ≥ 1"),

@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
-import deepest as dp
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import deepest as dp
 
 ROOT = Path(__file__).parent.parent
 

@@ -37,7 +37,7 @@ class Prune(eqx.Module):
     def resume(
         self,
         levels: Float[np.ndarray, " member"],
-        reached: np.ndarray,
+        reached: Int[np.ndarray, " member"],
         waiting: Bool[np.ndarray, " member"],
         bound: float,
     ) -> Bool[np.ndarray, " member"]:

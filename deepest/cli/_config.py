@@ -53,7 +53,7 @@ def read(path: Path) -> Plan:
         action = _action(held, path.parent)
         return Plan(
             action=action,
-            ladder=Ladder(**{key: float(x) if key != "rungs" else x for key, x in held["ladder"].items()}),
+            ladder=Ladder(**{key: float(x) if key != "rungs" else int(x) for key, x in held["ladder"].items()}),
             members=members,
             seed=seed,
             spread=_spread(held["state"].get("spread"), action.estimable.dimension),

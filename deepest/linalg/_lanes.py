@@ -92,9 +92,7 @@ class LanesFactor(AbstractFactor):
         return self.separators.log_determinant() - 2.0 * logs
 
 
-def _substitute(
-    mid: _Interiors, chain: _Chain, solved: BlockVector, forward, inside, count: int
-) -> BlockVector:
+def _substitute(mid: _Interiors, chain: _Chain, solved: BlockVector, forward, inside, count: int) -> BlockVector:
     """Back-substitution, given the separators and shared unknowns and the forward columns of nodes and interiors."""
     ends, shared = solved.nodes.T, solved.shared
     before = _previous(ends)
@@ -226,7 +224,9 @@ def _sweep_lanes(chain: BorderedTridiagonal, steps: int, lanes: int) -> tuple[_C
     return done, separators
 
 
-def _deal(blocks: Float[Array, "row column node"], steps: int, lanes: int, fill) -> Float[Array, "step row column lane"]:
+def _deal(
+    blocks: Float[Array, "row column node"], steps: int, lanes: int, fill
+) -> Float[Array, "step row column lane"]:
     """Consecutive nodes go to one lane; nodes missing at the end are decoupled ones with diagonal `fill`."""
     rows, columns, count = blocks.shape
     missing = steps * lanes - count

@@ -53,9 +53,7 @@ def _eliminate(system: BorderedTridiagonal, columns: BlockVector | None) -> _Eli
     factor = _cholesky(system.interior)
     rows = jnp.concatenate([system.left, system.right, inner.mT], axis=1)
     if system.interior.shape[1] > 0:
-        rows = lax.linalg.triangular_solve(
-            factor, rows, left_side=False, lower=True, transpose_a=True
-        )
+        rows = lax.linalg.triangular_solve(factor, rows, left_side=False, lower=True, transpose_a=True)
         gram = rows @ rows.mT
         a, b, c = slice(0, size), slice(size, 2 * size), slice(2 * size, None)
         overlap = system.layout.overlap
@@ -95,9 +93,7 @@ def _substitute(done: _Eliminated, shared, forward, inside) -> BlockVector:
     _, nodes = lax.scan(step, jnp.zeros_like(right[0]), inputs, reverse=True, unroll=4)
     if done.interior.shape[1] == 0:
         return BlockVector(nodes, inside, shared)
-    known = jnp.concatenate(
-        [nodes[:-1], nodes[1:], jnp.broadcast_to(shared[None], (inside.shape[0], count))], axis=1
-    )
+    known = jnp.concatenate([nodes[:-1], nodes[1:], jnp.broadcast_to(shared[None], (inside.shape[0], count))], axis=1)
     rows = done.rows[:, : 2 * size + count]
     right = inside - jnp.einsum("nri,nr->ni", rows, known)
     return BlockVector(nodes, _backward(done.interior, right[:, :, None])[:, :, 0], shared)

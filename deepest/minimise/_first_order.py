@@ -54,7 +54,8 @@ class LBFGS(AbstractMinimiser):
             cost, gradient = slope(z)
             return z, cost, gradient, memory, steps + 1, code, accepted & ~small
 
-        start = (z, cost, gradient, rule.init(z), jnp.asarray(0), status, finite)
+        memory = rule.init(z)  # pyright: ignore[reportArgumentType]
+        start = (z, cost, gradient, memory, jnp.asarray(0), status, finite)
         end = lax.while_loop(lambda c: c[6] & (c[4] < self.limit), body, start)
         return Solution(end[0], end[1], jnp.asarray(damping, cost.dtype), end[4], end[5])
 

@@ -63,7 +63,7 @@ def add_points(
     shared: Float[Array, "parameter parameter"],
     stride: int,
 ) -> BorderedTridiagonal:
-    """Add terms that sit at single grid points: Hessian blocks of the state, of state and parameters, and the corner."""
+    """Add terms at single grid points: Hessian blocks of the state, of state and parameters, and the corner."""
     layout, count = system.layout, (own.shape[0] - 1) // stride
     inside = [slice(j, count * stride + j, stride) for j in range(1, stride)]
     interior, inner, border = system.interior, system.inner, system.border

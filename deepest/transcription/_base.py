@@ -78,9 +78,7 @@ class AbstractTranscription(eqx.Module):
     order: AbstractClassVar[int]
 
     @abc.abstractmethod
-    def residuals(
-        self, problem: PathProblem, z: BlockVector
-    ) -> Float[Array, "interval defect state"]:
+    def residuals(self, problem: PathProblem, z: BlockVector) -> Float[Array, "interval defect state"]:
         """The defects c of a path; zero where it follows the model."""
 
     @abc.abstractmethod

@@ -1,6 +1,7 @@
 """Transcriptions whose defects are linear in the vector field at the grid points: coefficients are the whole method."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import equinox as eqx
@@ -20,9 +21,9 @@ from deepest.transcription._base import AbstractTranscription, Field, PathProble
 class CollocationTableau:
     """Coefficients of c_i = Σ_j α_ij x_j + h Σ_j β_ij F(t_j, x_j) on the points j = 0 … stride of one interval.
 
-    `points` (stride + 1,) holds the points' places in the interval, from 0 to 1, `alpha` and `beta` (defects, stride + 1)
-    the coefficients. The tableau checks at construction that each
-    defect vanishes on polynomials up to its declared `exactness`: Σ_j α_ij s_j^k + k β_ij s_j^(k−1) = 0.
+    `points` (stride + 1,) holds the points' places in the interval, from 0 to 1, `alpha` and `beta`
+    (defects, stride + 1) the coefficients. The tableau checks at construction that each defect vanishes on
+    polynomials up to its declared `exactness`: Σ_j α_ij s_j^k + k β_ij s_j^(k−1) = 0.
     """
 
     points: np.ndarray
@@ -40,12 +41,8 @@ class CollocationTableau:
                     raise ValueError(f"These coefficients leave a defect {defect:.2g} on t^{k}.")
 
 
-_EULER = CollocationTableau(
-    np.array([0.0, 1.0]), np.array([[-1.0, 1.0]]), np.array([[-1.0, 0.0]]), exactness=(1,)
-)
-_TRAPEZOID = CollocationTableau(
-    np.array([0.0, 1.0]), np.array([[-1.0, 1.0]]), np.array([[-0.5, -0.5]]), exactness=(2,)
-)
+_EULER = CollocationTableau(np.array([0.0, 1.0]), np.array([[-1.0, 1.0]]), np.array([[-1.0, 0.0]]), exactness=(1,))
+_TRAPEZOID = CollocationTableau(np.array([0.0, 1.0]), np.array([[-1.0, 1.0]]), np.array([[-0.5, -0.5]]), exactness=(2,))
 _HERMITE_SIMPSON = CollocationTableau(
     np.array([0.0, 0.5, 1.0]),
     np.array([[-1.0, 0.0, 1.0], [-0.5, 1.0, -0.5]]),
@@ -162,7 +159,7 @@ class AbstractCollocation(AbstractTranscription):
         shares, force = interval.shares(slopes), interval.forces(residuals)
         responses, reach = interval.spots(slopes.state), interval.spots(slopes.parameters)
         loads = lambda push: [d + layout.mul(a, m) for d, a, m in zip(push.direct, responses, push.slope, strict=True)]
-        against = lambda push: sum(layout.gram(r, m) for r, m in zip(reach, push.slope, strict=True))
+        against = lambda push: _total([layout.gram(r, m) for r, m in zip(reach, push.slope, strict=True)])
         border, push = loads(shares), loads(force)
         gradient, system = assemble(
             layout,
@@ -187,6 +184,10 @@ class AbstractCollocation(AbstractTranscription):
         size = z.nodes.shape[1]
         own, mixed, shared = second[:, :size, :size], second[:, :size, size:], second[:, size:, size:].sum(0)
         return residuals, gradient, add_points(system, own, mixed, shared, self.stride)
+
+
+def _total(terms: list[Float[Array, "..."]]) -> Float[Array, "..."]:
+    return functools.reduce(jnp.add, terms)
 
 
 class _Push(eqx.Module):
@@ -246,14 +247,14 @@ class _Interval(eqx.Module):
             return layout.mul(turned[j], weighed[l])
 
         def block(j, l):
-            terms = [(alpha[:, j] @ alpha[:, l]) * own]
+            terms = [float(alpha[:, j] @ alpha[:, l]) * own]
             if beta[:, j] @ alpha[:, l]:
-                terms.append((beta[:, j] @ alpha[:, l]) * steps * layout.transpose(weighed[j]))
+                terms.append(float(beta[:, j] @ alpha[:, l]) * steps * layout.transpose(weighed[j]))
             if alpha[:, j] @ beta[:, l]:
-                terms.append((alpha[:, j] @ beta[:, l]) * steps * weighed[l])
+                terms.append(float(alpha[:, j] @ beta[:, l]) * steps * weighed[l])
             if beta[:, j] @ beta[:, l]:
-                terms.append((beta[:, j] @ beta[:, l]) * steps**2 * product(j, l))
-            return sum(terms) + jnp.zeros_like(turned[j])
+                terms.append(float(beta[:, j] @ beta[:, l]) * steps**2 * product(j, l))
+            return _total(terms) + jnp.zeros_like(turned[j])
 
         return {(j, l): block(j, l) for j in range(last + 1) for l in range(j, last + 1)}
 
@@ -277,7 +278,7 @@ class _Interval(eqx.Module):
             scale, sums = self.widths**power, []
             for row in coefficients:
                 terms = [c * scale * x for c, x in zip(row, columns, strict=True) if c]
-                sums.append(weight.times(self.layout, sum(terms)) if terms else jnp.zeros_like(columns[0]))
+                sums.append(weight.times(self.layout, _total(terms)) if terms else jnp.zeros_like(columns[0]))
             return self.gather(sums)
 
         return _Push(mix(direct, power), mix(slope, power + 1))
