@@ -382,15 +382,19 @@ def test_interrupted_while_compiling_it_leaves_at_once_and_leaves_nothing(tmp_pa
 
 @pytest.mark.slow
 def test_lorenz96_under_a_minute_and_twice_as_fast_again(tmp_path):
-    """The main job as a newcomer runs it; the second time everything compiled comes from the cache."""
-    took = []
+    """The main job as a newcomer runs it; the second time everything compiled comes from the cache.
+
+    Halves are compared in processor time, which other processes on the machine do not stretch.
+    """
+    wall, used = [], []
     for _ in range(2):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), os.times()
         running = process("twin", "lorenz96", "--force", folder=tmp_path)
         stdout, stderr = running.communicate(timeout=300)
-        took.append(time.perf_counter() - began)
+        wall.append(time.perf_counter() - began)
+        used.append(sum(os.times()[2:4]) - sum(before[2:4]))
         assert (running.returncode, stderr) == (0, "")
         assert "the global minimum was found" in stdout
     assert names(tmp_path) == {"cache", "run.nc", "run_levels.png", "run_path.png"}
     assert dp.load(tmp_path / "run.nc").best.parameters["forcing"] == pytest.approx(8.17, rel=0.01)
-    assert took[0] < 60.0 and took[1] < 0.5 * took[0]
+    assert wall[0] < 60.0 and used[1] < 0.5 * used[0]

@@ -74,11 +74,16 @@ class Report:
     gap: float | None
     dominance: float | None
 
+    @property
+    def power(self) -> str:
+        """The dominance e^(−gap) in print, as a power of ten, since usual gaps are beyond what a float can hold."""
+        return "unknown" if self.gap is None else f"10^{-self.gap / np.log(10.0):.1f}"
+
     def __str__(self) -> str:
         verdict = "consistent" if self.consistent else "NOT consistent"
         gap = "no second level reached the top"
         if self.gap is not None:
-            gap = f"gap to the second A₁ − A₀ = {self.gap:.4g}, e^(−gap) = {self.dominance:.2g}"
+            gap = f"gap to the second A₁ − A₀ = {self.gap:.4g}, e^(−gap) = {self.power}"
         return (
             f"Lowest level {self.level:.4f}, {verdict} with χ²; {self.rungs} rungs climbed, flat from rung "
             f"{self.flat_from}; {self.finished} members reached the top, {self.winners} of them the lowest level; "
@@ -119,9 +124,10 @@ class Result:
 
     @property
     def order(self) -> Int[np.ndarray, " finished"]:
-        """Members that reached the top, lowest level first."""
+        """Members that reached the top, lowest level first; of those in one minimum, first who was in it longest."""
         top = np.where(self.status == Status.not_finite, np.nan, self.levels[-1])
-        return np.argsort(top)[: int(np.isfinite(top).sum())]
+        tied = np.where(top <= np.nanmin(top) * (1.0 + 1e-6), 0.0, top) if np.isfinite(top).any() else top
+        return np.lexsort((np.nansum(self.levels, axis=0), tied))[: int(np.isfinite(top).sum())]
 
     @cached_property
     def best(self) -> Estimate:

@@ -53,13 +53,17 @@ def read(path: Path) -> Plan:
         action = _action(held, path.parent)
         return Plan(
             action=action,
-            ladder=Ladder(**{key: float(x) if key != "rungs" else int(x) for key, x in held["ladder"].items()}),
+            ladder=_ladder(**held["ladder"]),
             members=members,
             seed=seed,
             spread=_spread(held["state"].get("spread"), action.estimable.dimension),
             output=path.parent / output.get("file", "run.nc"),
             plots=output.get("plots", True),
         )
+
+
+def _ladder(start: float = Ladder.start, factor: float = Ladder.factor, rungs: int = Ladder.rungs) -> Ladder:
+    return Ladder(start=float(start), factor=float(factor), rungs=rungs)
 
 
 def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:

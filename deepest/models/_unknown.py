@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 class Normal(eqx.Module):
     """A Gaussian prior −log p = ½ ((θ − mean)/deviation)² for an `Unknown`, in the parameter's units.
 
-    `mean` and `deviation` have shape () or the unknown's shape.
+    `mean` and `deviation` are scalars or have the unknown's shape.
 
     Raises `ValueError` unless `deviation` is positive.
     """

@@ -21,8 +21,8 @@ from deepest.transcription._base import AbstractTranscription, Field, PathProble
 class CollocationTableau:
     """Coefficients of c_i = Σ_j α_ij x_j + h Σ_j β_ij F(t_j, x_j) on the points j = 0 … stride of one interval.
 
-    `points` (stride + 1,) holds the points' places in the interval, from 0 to 1, `alpha` and `beta`
-    (defects, stride + 1) the coefficients. The tableau checks at construction that each defect vanishes on
+    `points` (J,) holds the J = stride + 1 points' places in the interval, from 0 to 1, `alpha` and `beta` (I, J) the
+    coefficients of I defects. The tableau checks at construction that each defect vanishes on
     polynomials up to its declared `exactness`: Σ_j α_ij s_j^k + k β_ij s_j^(k−1) = 0.
     """
 
