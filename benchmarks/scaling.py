@@ -122,9 +122,9 @@ def plot(curves: dict[str, tuple[str, list[dict]]], fits: dict[str, float]) -> P
     for name, (size, rows) in curves.items():
         x, y = (np.array([r[k] for r in rows]) for k in (size, "minimum"))
         curve = name.split(", ")[1] if size == "points" else "measured"
-        power = "" if size == "members" else f", time ∝ {'N' if size == 'points' else 'D'}^{fits[name]:.2f}"
-        power = power or f", time a member ∝ M^{fits[name]:.2f}"
-        line = panels[size].loglog(x, y, "o-", ms=4, lw=1, label=curve + power)[0]
+        letter = {"points": "N", "dimension": "D", "members": "M"}[size]
+        label = f"{curve}, upper half ∝ ${letter}^{{{fits[name]:.2f}}}$"
+        line = panels[size].loglog(x, y, "o-", ms=4, lw=1, label=label)[0]
         half = x[len(x) // 2 :]
         scale = np.exp(np.mean(np.log(y[len(x) // 2 :])) - fits[name] * np.mean(np.log(half)))
         panels[size].loglog(half, scale * half ** fits[name], "--", color=line.get_color(), lw=2, alpha=0.5)
@@ -134,7 +134,7 @@ def plot(curves: dict[str, tuple[str, list[dict]]], fits: dict[str, float]) -> P
     middle = np.median([r["minimum"] for r in curves["members"][1]])
     panels["members"].set_ylim(middle / 5.0, middle * 5.0)
     for ax in axes:
-        ax.legend(fontsize="small", frameon=False, loc="upper left")
+        ax.legend(fontsize="small", frameon=False, loc="upper right" if ax is axes[2] else "lower right")
         ax.grid(alpha=0.25)
     path = RESULTS / "scaling.png"
     figure.savefig(path, dpi=150)

@@ -184,7 +184,8 @@ def test_members_are_shared_over_devices():
         "import jax; jax.config.update('jax_num_cpu_devices', 2)\n"
         "import jax.numpy as jnp\nfrom deepest.ensemble import spread\n"
         "active = jnp.array([True, False, True, True, False])\n"
-        "done = jax.jit(lambda m, a: spread(lambda x: 2.0 * x, m, a))(jnp.arange(5.0), active)\n"
+        "done = jax.jit(lambda m, a: spread(lambda x: 2.0 * x, m, a, devices=jax.local_devices()))(\n"
+        "    jnp.arange(5.0), active)\n"
         "assert len(jax.local_devices()) == 2 and done.tolist() == [0.0, 1.0, 4.0, 6.0, 4.0], done\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

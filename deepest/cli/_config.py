@@ -53,7 +53,7 @@ def read(path: Path) -> Plan:
         action = _action(held, path.parent)
         return Plan(
             action=action,
-            ladder=_ladder(**held["ladder"]),
+            ladder=_ladder(held["ladder"]),
             members=members,
             seed=seed,
             spread=_spread(held["state"].get("spread"), action.estimable.dimension),
@@ -62,8 +62,10 @@ def read(path: Path) -> Plan:
         )
 
 
-def _ladder(start: float = Ladder.start, factor: float = Ladder.factor, rungs: int = Ladder.rungs) -> Ladder:
-    return Ladder(start=float(start), factor=float(factor), rungs=rungs)
+def _ladder(table: dict[str, Any]) -> Ladder:
+    default = Ladder()
+    start, factor = (float(table.get(key, getattr(default, key))) for key in ("start", "factor"))
+    return Ladder(start, factor, table.get("rungs", default.rungs))
 
 
 def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:

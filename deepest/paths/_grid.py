@@ -59,11 +59,11 @@ class Grid(eqx.Module):
 def check_times(times: np.ndarray, what: str) -> None:
     """Raise `ValueError` unless `times` is a vector of at least two finite, increasing numbers."""
     if times.ndim != 1 or times.size < 2:
-        raise ValueError(f"{what} needs at least two times in a vector; received shape {times.shape}.")
+        raise ValueError(f"{what} must have at least two times in a vector; received shape {times.shape}.")
     if not np.all(np.isfinite(times)):
-        raise ValueError(f"{what} needs finite times; number {int(np.argmin(np.isfinite(times)))} is not.")
+        raise ValueError(f"{what} must have finite times; number {int(np.argmin(np.isfinite(times)))} is not.")
     if not np.all(np.diff(times) > 0):
         k = int(np.argmin(np.diff(times) > 0))
         raise ValueError(
-            f"{what} needs increasing times; received {times[k]:g} followed by {times[k + 1]:g} (number {k})."
+            f"{what} must have increasing times; received {times[k]:g} followed by {times[k + 1]:g} (number {k})."
         )
