@@ -6,7 +6,7 @@ Same data, same starts, same ladder, one run. For each setting it measures
 - deepest as one uses it: ensembles with pruning of as many starts as the unpruned success rate needs for 99 %,
   repeated with new starts, and how many of the ensembles found the minimum.
 
-    python benchmarks/annealing.py [--setting lorenz96_20] [--paths 20] [--starts 96] [--ensembles 10]
+    python benchmarks/annealing.py [--setting lorenz96_20] [--kind default] [--paths 20] [--starts 96] [--ensembles 10]
 """
 
 import argparse
@@ -42,9 +42,13 @@ def problem(dimension: int, components: tuple[int, ...], seed: int) -> tuple[dp.
     return dp.Action(unknown, observations, dp.HermiteSimpson()), truth
 
 
-def starts(action: dp.Action, count: int, seed: int) -> tuple[jax.Array, jax.Array]:
-    """varanneal's starts: U(−10, 10), measured components at the data."""
-    return dp.initial_paths(action, count, jax.random.key(seed), spread=(-10.0, 10.0))
+SPREAD = {"wide": (-10.0, 10.0), "default": None}
+
+
+def starts(action: dp.Action, count: int, seed: int, kind: str) -> tuple[jax.Array, jax.Array]:
+    """Measured components at the data, the others wide as varanneal starts them, U(−10, 10),
+    or in a part of their range that differs by member, as deepest does."""
+    return dp.initial_paths(action, count, jax.random.key(seed), spread=SPREAD[kind])
 
 
 class Peer:
@@ -97,9 +101,9 @@ def rate(successes: int, trials: int) -> dict:
     return {"successes": successes, "trials": trials, "rate": successes / trials, "wilson": [low, high]}
 
 
-def peer(action: dp.Action, goal: float, count: int, seed: int) -> dict:
+def peer(action: dp.Action, goal: float, count: int, seed: int, kind: str) -> dict:
     """scipy's L-BFGS-B on `count` starts."""
-    solver, (paths, parameters) = Peer(action), starts(action, count, seed)
+    solver, (paths, parameters) = Peer(action), starts(action, count, seed, kind)
     runs = []
     for k in range(count):
         seconds, (level, gradients) = timed(lambda k=k: solver.climb(paths[k], parameters[k]))
@@ -109,9 +113,9 @@ def peer(action: dp.Action, goal: float, count: int, seed: int) -> dict:
     return {**rate(int(np.sum(levels <= goal)), count), "seconds_a_path": seconds, "levels": levels.tolist()}
 
 
-def unpruned(action: dp.Action, goal: float, count: int, seed: int) -> dict:
+def unpruned(action: dp.Action, goal: float, count: int, seed: int, kind: str) -> dict:
     """deepest on the same starts, every member taken to the top."""
-    begin = starts(action, count, seed)
+    begin = starts(action, count, seed, kind)
     climb = lambda: dp.anneal(action, LADDER, starts=begin, prune=None, stop=False)
     climb()
     seconds, result = timed(climb)
@@ -119,9 +123,9 @@ def unpruned(action: dp.Action, goal: float, count: int, seed: int) -> dict:
     return {**rate(found, count), "seconds_a_path": seconds / count, "steps_a_path": float(result.steps.sum() / count)}
 
 
-def ensembles(action: dp.Action, goal: float, members: int, count: int, seed: int) -> dict:
+def ensembles(action: dp.Action, goal: float, members: int, count: int, seed: int, kind: str) -> dict:
     """deepest as one uses it: pruned ensembles of `members`, `count` of them with new starts."""
-    climb = lambda k: dp.anneal(action, LADDER, starts=starts(action, members, seed + k))
+    climb = lambda k: dp.anneal(action, LADDER, starts=starts(action, members, seed + k, kind))
     compiled, _ = timed(lambda: climb(0))
     runs = [timed(lambda k=k: climb(k)) for k in range(1, count + 1)]
     found = sum(result.best.level <= goal for _, result in runs)
@@ -129,15 +133,15 @@ def ensembles(action: dp.Action, goal: float, members: int, count: int, seed: in
     return {"members": members, **rate(found, count), "seconds": seconds, "seconds_with_compilation": compiled}
 
 
-def compare(name: str, paths: int, members: int, count: int, seed: int) -> dict:
+def compare(name: str, kind: str, paths: int, members: int, count: int, seed: int) -> dict:
     """One setting, all three ways."""
     action, truth = problem(**SETTINGS[name], seed=seed)
     goal = yardstick(action, truth) * 1.01
-    print(f"{name}: level of the path started at the truth {goal / 1.01:.4f}", flush=True)
-    single = unpruned(action, goal, members, 1000 * seed)
+    print(f"{name}, {kind} starts: level of the path started at the truth {goal / 1.01:.4f}", flush=True)
+    single = unpruned(action, goal, members, 1000 * seed, kind)
     needed = max(4, math.ceil(math.log(0.01) / math.log(1.0 - min(single["rate"], 0.7)))) if single["rate"] else members
-    ours = ensembles(action, goal, needed, count, 1000 * seed + 500)
-    other = peer(action, goal, paths, 1000 * seed)
+    ours = ensembles(action, goal, needed, count, 1000 * seed + 500, kind)
+    other = peer(action, goal, paths, 1000 * seed, kind)
     certain = {
         "deepest": time_to_certainty(ours["seconds"], ours["rate"]),
         "deepest_without_pruning": time_to_certainty(single["seconds_a_path"], single["rate"]),
@@ -159,6 +163,7 @@ def main() -> None:
     """Parse, run, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--setting", choices=SETTINGS, action="append")
+    parser.add_argument("--kind", choices=SPREAD, default="wide", help="of starts")
     parser.add_argument("--paths", type=int, default=20, help="starts for L-BFGS-B")
     parser.add_argument("--starts", type=int, default=96, help="starts for deepest without pruning")
     parser.add_argument("--ensembles", type=int, default=10, help="pruned ensembles, each with new starts")
@@ -167,12 +172,14 @@ def main() -> None:
     one_core()
     jax.config.update("jax_enable_x64", True)
     for name in options.setting or SETTINGS:
-        result = compare(name, options.paths, options.starts, options.ensembles, options.seed)
+        result = compare(name, options.kind, options.paths, options.starts, options.ensembles, options.seed)
         print(json.dumps({k: v for k, v in result.items() if k != "lbfgsb"}, indent=1))
         peer_rate, ratio = result["lbfgsb"], result["ratio"]
         print(f"L-BFGS-B found it from {peer_rate['successes']} of {peer_rate['trials']} starts; its expected time to")
         print(f"99 % is {ratio['lbfgsb']:.0f} times ours, at least {ratio['lbfgsb_at_least']:.0f}")
-        print("saved", save(f"annealing_{name}", {"ladder": vars(LADDER), "seed": options.seed, **result}))
+        print(
+            "saved", save(f"annealing_{name}_{options.kind}", {"ladder": vars(LADDER), "seed": options.seed, **result})
+        )
 
 
 if __name__ == "__main__":
