@@ -6,7 +6,7 @@ Same data, same starts, same ladder, one run. For each setting it measures
 - deepest as one uses it: ensembles with pruning of as many starts as the unpruned success rate needs for 99 %,
   repeated with new starts, and how many of the ensembles found the minimum.
 
-    python benchmarks/annealing.py [--setting lorenz96_20] [--kind default] [--paths 20] [--starts 96] [--ensembles 10]
+    python benchmarks/annealing.py [--setting lorenz96_20] [--kind quiet] [--paths 20] [--starts 96] [--ensembles 10]
 """
 
 import argparse
@@ -42,12 +42,12 @@ def problem(dimension: int, components: tuple[int, ...], seed: int) -> tuple[dp.
     return dp.Action(unknown, observations, dp.HermiteSimpson()), truth
 
 
-SPREAD = {"wide": (-10.0, 10.0), "default": None}
+SPREAD = {"wide": (-10.0, 10.0), "quiet": (-1.0, 1.0)}
 
 
 def starts(action: dp.Action, count: int, seed: int, kind: str) -> tuple[jax.Array, jax.Array]:
     """Measured components at the data, the others wide as varanneal starts them, U(−10, 10),
-    or in a part of their range that differs by member, as deepest does."""
+    or quiet, U(−1, 1)."""
     return dp.initial_paths(action, count, jax.random.key(seed), spread=SPREAD[kind])
 
 

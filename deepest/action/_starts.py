@@ -22,10 +22,7 @@ def initial_paths(
 
     Measured components start at the data, interpolated in time where there are none; every other component at
     independent uniform values in `spread` = (lower, upper), scalars or (D,) in the state's units. Without `spread`
-    they start in the middle of a component's range, each member in a part of its own of it, from none to all: the
-    range is a component's bounds where they are finite, else that of all the measured values. Quiet starts, in a
-    small part, usually find the global minimum more often than those over the whole range, which a first minimisation
-    freezes into whatever rough path is near, but all of them may end in one basin; so an ensemble has both.
+    a component's range is its bounds where they are finite, else the range of all the measured values.
     Parameters start uniformly in their range, or from their prior.
     Raises `ValueError` where nothing says how wide a component's range is.
     """
@@ -35,9 +32,7 @@ def initial_paths(
     shape = (members, action.grid.size, size)
     # Drawn flat: the same numbers, and ten times faster to compile.
     uniform = jax.random.uniform(keys[0], (math.prod(shape),), dtype)
-    whole, rising = np.ones(members), np.arange(1, members + 1) / members
-    part = jnp.asarray(rising if spread is None else whole, dtype)[:, None, None]
-    paths = 0.5 * (lower + upper) + part * (upper - lower) * (uniform.reshape(shape) - 0.5)
+    paths = lower + (upper - lower) * uniform.reshape(shape)
     for component, values in _interpolated(action).items():
         paths = paths.at[:, :, component].set(jnp.asarray(values, dtype)[None])
     draw = lambda key, varying: jax.vmap(lambda k: action.estimable.draw(k, varying=varying))(
