@@ -1,15 +1,18 @@
 """The time to find the global minimum: scipy's L-BFGS-B (varanneal's way) against deepest, on one core.
 
-Same data, same starts, same ladder, one run. For each setting it measures
+Same data, same starts, same ladder, one run, over several data sets. For each it measures
 - L-BFGS-B with a jitted gradient, one start after the other: success rate and processor time a path;
 - deepest without pruning, one start after the other: the same two figures;
-- deepest as one uses it: ensembles with pruning of as many starts as the unpruned success rate needs for 99 %,
-  repeated with new starts, and how many of the ensembles found the minimum.
+- deepest as one uses it: ensembles that begin members as they are needed, repeated with new starts.
 
-    python benchmarks/annealing.py [--setting lorenz96_20] [--kind quiet] [--paths 20] [--starts 96] [--ensembles 10]
+`--ladder` is varanneal's usual factor 1.5, or 3.4, the largest that L-BFGS-B was seen to follow; `--kind` of starts is
+`wide`, U(−10, 10) where nothing is measured, as varanneal starts, or `own`, `initial_paths` as it comes.
+
+    python benchmarks/annealing.py [--setting lorenz96_20] [--ladder 1.5] [--kind wide] [--paths 16] [--seeds 1 2 3]
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import time
@@ -27,7 +30,7 @@ SETTINGS = {
     "lorenz96_10": {"dimension": 10, "components": (0, 2, 4, 6)},
 }
 POINTS, STEP, NOISE, FORCING = 161, 0.025, 0.5, 8.17
-LADDER = dp.Ladder(start=4e-7, factor=3.4, rungs=24)
+LADDERS = {"1.5": dp.Ladder(start=4e-7, factor=1.5, rungs=71), "3.4": dp.Ladder(start=4e-7, factor=3.4, rungs=24)}
 
 
 def problem(dimension: int, components: tuple[int, ...], seed: int) -> tuple[dp.Action, np.ndarray]:
@@ -42,20 +45,21 @@ def problem(dimension: int, components: tuple[int, ...], seed: int) -> tuple[dp.
     return dp.Action(unknown, observations, dp.HermiteSimpson()), truth
 
 
-SPREAD = {"wide": (-10.0, 10.0), "quiet": (-1.0, 1.0)}
-
-
 def starts(action: dp.Action, count: int, seed: int, kind: str) -> tuple[jax.Array, jax.Array]:
-    """Measured components at the data, the others wide as varanneal starts them, U(−10, 10),
-    or quiet, U(−1, 1)."""
-    return dp.initial_paths(action, count, jax.random.key(seed), spread=SPREAD[kind])
+    """Measured components at the data, the others wide or as `initial_paths` has them."""
+    paths, parameters = dp.initial_paths(action, count, jax.random.key(seed))
+    if kind == "own":
+        return paths, parameters
+    wide = jax.random.uniform(jax.random.key(seed + 1), paths.shape, minval=-10.0, maxval=10.0)
+    measured = jnp.asarray(action.observations.components)
+    return wide.at[:, :, measured].set(paths[:, :, measured]), parameters
 
 
 class Peer:
     """The ladder with scipy's L-BFGS-B, each rung started at the previous minimum; one compiled gradient for all."""
 
-    def __init__(self, action: dp.Action):
-        size = (action.grid.size, action.estimable.size)
+    def __init__(self, action: dp.Action, ladder: dp.Ladder):
+        self.ladder, size = ladder, (action.grid.size, action.estimable.size)
         split = math.prod(size)
 
         def cost(u, ratio):
@@ -70,7 +74,7 @@ class Peer:
         """The reduced level at the top, and the number of gradients."""
         u, count = np.concatenate([np.ravel(path), np.ravel(parameters)]), 0
         options = {"ftol": 1e-8, "gtol": 1e-8, "maxiter": 10**6, "maxfun": 10**6}
-        for ratio in LADDER.ratios:
+        for ratio in self.ladder.ratios:
 
             def host(v, ratio=float(ratio)):
                 cost, gradient = self.slope(v, ratio)
@@ -81,9 +85,9 @@ class Peer:
         return self.level(found.fun), count
 
 
-def yardstick(action: dp.Action, truth: np.ndarray) -> float:
+def yardstick(action: dp.Action, truth: np.ndarray, ladder: dp.Ladder) -> float:
     """The level of the path started at the truth: the global minimum, for all that is known."""
-    top = dp.Ladder(start=LADDER.ratios[-4], factor=LADDER.factor, rungs=4)
+    top = dp.Ladder(start=ladder.ratios[-4], factor=ladder.factor, rungs=4)
     begin = (truth[None], np.array([[FORCING]]))
     return dp.anneal(action, top, starts=begin, prune=None, stop=False).best.level
 
@@ -95,91 +99,105 @@ def timed(function) -> tuple[float, object]:
     return time.process_time() - start, result
 
 
-def rate(successes: int, trials: int) -> dict:
-    """A success rate with its Wilson interval."""
-    low, high = wilson(successes, trials)
-    return {"successes": successes, "trials": trials, "rate": successes / trials, "wilson": [low, high]}
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One data set, one kind of starts, one ladder; a path that ends below `goal` has found the global minimum."""
+
+    action: dp.Action
+    ladder: dp.Ladder
+    kind: str
+    seed: int
+    goal: float
+
+    def starts(self, count: int, offset: int = 0) -> tuple[jax.Array, jax.Array]:
+        """`count` starts of this kind."""
+        return starts(self.action, count, 1000 * self.seed + offset, self.kind)
+
+    def peer(self, count: int) -> dict:
+        """scipy's L-BFGS-B on `count` starts."""
+        solver, (paths, parameters) = Peer(self.action, self.ladder), self.starts(count)
+        runs = []
+        for k in range(count):
+            seconds, (level, gradients) = timed(lambda k=k: solver.climb(paths[k], parameters[k]))
+            runs.append((seconds, level))
+            print(f"  L-BFGS-B start {k}: level {level:.3f}, {gradients} gradients, {seconds:.1f} s", flush=True)
+        return tally([level for _, level in runs], [seconds for seconds, _ in runs], self.goal)
+
+    def unpruned(self, count: int) -> dict:
+        """deepest on the same starts, every member taken to the top."""
+        begin = self.starts(count)
+        climb = lambda: dp.anneal(self.action, self.ladder, starts=begin, prune=None, stop=False)
+        climb()
+        seconds, result = timed(climb)
+        return tally(result.levels[-1], [seconds / count] * count, self.goal)
+
+    def ensembles(self, members: int, count: int) -> dict:
+        """deepest as one uses it: ensembles of up to `members`, `count` of them with new starts."""
+        climb = lambda k: dp.anneal(self.action, self.ladder, starts=self.starts(members, 500 + k))
+        climb(0)
+        runs = [timed(lambda k=k: climb(k)) for k in range(1, count + 1)]
+        return tally([result.best.level for _, result in runs], [seconds for seconds, _ in runs], self.goal)
 
 
-def peer(action: dp.Action, goal: float, count: int, seed: int, kind: str) -> dict:
-    """scipy's L-BFGS-B on `count` starts."""
-    solver, (paths, parameters) = Peer(action), starts(action, count, seed, kind)
-    runs = []
-    for k in range(count):
-        seconds, (level, gradients) = timed(lambda k=k: solver.climb(paths[k], parameters[k]))
-        runs.append((seconds, level, gradients))
-        print(f"  L-BFGS-B start {k}: level {level:.3f}, {gradients} gradients, {seconds:.1f} s", flush=True)
-    seconds, levels = np.mean([r[0] for r in runs]), np.array([r[1] for r in runs])
-    return {**rate(int(np.sum(levels <= goal)), count), "seconds_a_path": seconds, "levels": levels.tolist()}
+def tally(levels, seconds, goal: float) -> dict:
+    """How many of the levels are the global minimum's, and the seconds of one try."""
+    found = np.asarray(levels) <= goal
+    return {"found": int(found.sum()), "tries": found.size, "seconds": float(np.mean(seconds))}
 
 
-def unpruned(action: dp.Action, goal: float, count: int, seed: int, kind: str) -> dict:
-    """deepest on the same starts, every member taken to the top."""
-    begin = starts(action, count, seed, kind)
-    climb = lambda: dp.anneal(action, LADDER, starts=begin, prune=None, stop=False)
-    climb()
-    seconds, result = timed(climb)
-    found = int(np.sum(result.levels[-1] <= goal))
-    return {**rate(found, count), "seconds_a_path": seconds / count, "steps_a_path": float(result.steps.sum() / count)}
-
-
-def ensembles(action: dp.Action, goal: float, members: int, count: int, seed: int, kind: str) -> dict:
-    """deepest as one uses it: pruned ensembles of `members`, `count` of them with new starts."""
-    climb = lambda k: dp.anneal(action, LADDER, starts=starts(action, members, seed + k, kind))
-    compiled, _ = timed(lambda: climb(0))
-    runs = [timed(lambda k=k: climb(k)) for k in range(1, count + 1)]
-    found = sum(result.best.level <= goal for _, result in runs)
-    seconds = float(np.mean([s for s, _ in runs]))
-    return {"members": members, **rate(found, count), "seconds": seconds, "seconds_with_compilation": compiled}
-
-
-def compare(name: str, kind: str, paths: int, members: int, count: int, seed: int) -> dict:
-    """One setting, all three ways."""
-    action, truth = problem(**SETTINGS[name], seed=seed)
-    goal = yardstick(action, truth) * 1.01
-    print(f"{name}, {kind} starts: level of the path started at the truth {goal / 1.01:.4f}", flush=True)
-    single = unpruned(action, goal, members, 1000 * seed, kind)
-    needed = max(4, math.ceil(math.log(0.01) / math.log(1.0 - min(single["rate"], 0.7)))) if single["rate"] else members
-    ours = ensembles(action, goal, needed, count, 1000 * seed + 500, kind)
-    other = peer(action, goal, paths, 1000 * seed, kind)
-    certain = {
-        "deepest": time_to_certainty(ours["seconds"], ours["rate"]),
-        "deepest_without_pruning": time_to_certainty(single["seconds_a_path"], single["rate"]),
-        "lbfgsb": time_to_certainty(other["seconds_a_path"], other["rate"]),
-        "lbfgsb_at_least": time_to_certainty(other["seconds_a_path"], other["wilson"][1]),
-    }
-    ratio = {k: certain[k] / certain["deepest"] for k in ("lbfgsb", "lbfgsb_at_least")}
+def pooled(tallies: list[dict]) -> dict:
+    """All data sets together: the rate with its Wilson interval, and the expected seconds to 99 %."""
+    found, tries = (sum(t[name] for t in tallies) for name in ("found", "tries"))
+    seconds = sum(t["seconds"] * t["tries"] for t in tallies) / tries
+    low, high = wilson(found, tries)
+    certain = {name: time_to_certainty(seconds, rate) for name, rate in (("", found / tries), ("_at_least", high))}
     return {
-        "yardstick": goal / 1.01,
-        "unpruned": single,
-        "ensembles": ours,
-        "lbfgsb": other,
-        "seconds_to_99": certain,
-        "ratio": ratio,
+        "found": found,
+        "tries": tries,
+        "wilson": [low, high],
+        "seconds": seconds,
+        **{f"seconds_to_99{name}": value for name, value in certain.items()},
     }
+
+
+def compare(name: str, kind: str, ladder: dp.Ladder, options: argparse.Namespace) -> dict:
+    """One setting, all three ways, over all data sets."""
+    ways = {"lbfgsb": [], "unpruned": [], "ensembles": []}
+    for seed in options.seeds:
+        action, truth = problem(**SETTINGS[name], seed=seed)
+        level = yardstick(action, truth, ladder)
+        print(f"{name}, data {seed}, {kind} starts: level of the path started at the truth {level:.4f}", flush=True)
+        task = Task(action, ladder, kind, seed, 1.01 * level)
+        ways["unpruned"].append(task.unpruned(options.starts))
+        ways["ensembles"].append(task.ensembles(options.members, options.ensembles))
+        print(f"  deepest: {ways['unpruned'][-1]}, {ways['ensembles'][-1]}", flush=True)
+        ways["lbfgsb"].append(task.peer(options.paths))
+    total = {way: pooled(tallies) for way, tallies in ways.items()}
+    ours = total["ensembles"]["seconds_to_99"]
+    ratio = {n: total["lbfgsb"][f"seconds_to_99{n}"] / ours for n in ("", "_at_least")}
+    return {"pooled": total, "ratio": ratio[""], "ratio_at_least": ratio["_at_least"], "data": ways}
 
 
 def main() -> None:
     """Parse, run, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--setting", choices=SETTINGS, action="append")
-    parser.add_argument("--kind", choices=SPREAD, default="wide", help="of starts")
-    parser.add_argument("--paths", type=int, default=20, help="starts for L-BFGS-B")
-    parser.add_argument("--starts", type=int, default=96, help="starts for deepest without pruning")
-    parser.add_argument("--ensembles", type=int, default=10, help="pruned ensembles, each with new starts")
-    parser.add_argument("--seed", type=int, default=1, help="of the data set")
+    parser.add_argument("--ladder", choices=LADDERS, default="1.5", help="its factor")
+    parser.add_argument("--kind", choices=("wide", "own"), default="wide", help="of starts")
+    parser.add_argument("--paths", type=int, default=16, help="starts for L-BFGS-B on each data set")
+    parser.add_argument("--starts", type=int, default=32, help="starts for deepest without pruning on each data set")
+    parser.add_argument("--members", type=int, default=64, help="the most members of an ensemble")
+    parser.add_argument("--ensembles", type=int, default=10, help="ensembles on each data set, each with new starts")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the data sets")
     options = parser.parse_args()
     one_core()
     jax.config.update("jax_enable_x64", True)
+    ladder = LADDERS[options.ladder]
     for name in options.setting or SETTINGS:
-        result = compare(name, options.kind, options.paths, options.starts, options.ensembles, options.seed)
-        print(json.dumps({k: v for k, v in result.items() if k != "lbfgsb"}, indent=1))
-        peer_rate, ratio = result["lbfgsb"], result["ratio"]
-        print(f"L-BFGS-B found it from {peer_rate['successes']} of {peer_rate['trials']} starts; its expected time to")
-        print(f"99 % is {ratio['lbfgsb']:.0f} times ours, at least {ratio['lbfgsb_at_least']:.0f}")
-        print(
-            "saved", save(f"annealing_{name}_{options.kind}", {"ladder": vars(LADDER), "seed": options.seed, **result})
-        )
+        result = compare(name, options.kind, ladder, options)
+        print(json.dumps({k: v for k, v in result.items() if k != "data"}, indent=1))
+        content = {"ladder": vars(ladder), "seeds": options.seeds, "kind": options.kind, **result}
+        print("saved", save(f"annealing_{name}_{options.kind}_{options.ladder}", content))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,19 @@ def test_waiting_members_are_taken_up_again(action, starts):
     assert np.all((result.status != Status.pruned) | (latest >= result.best.level))
 
 
+def test_members_begin_as_they_are_needed(action, starts, whole):
+    """The first batch that reaches a level which χ² allows is the last."""
+    found = dp.anneal(action, starts=starts, prune=dp.Prune(width=1, batch=2))
+    begun = np.isfinite(found.levels[0])
+    good = whole.levels[-1] <= 1.01 * whole.best.level
+    assert found.report.consistent
+    assert begun.sum() % 2 == 0
+    assert np.all(begun == (np.arange(8) < begun.sum()))
+    assert not np.any(good[: begun.sum() - 2])
+    assert np.all(found.status[~begun] == Status.pruned)
+    assert np.all(found.steps[:, ~begun] == 0)
+
+
 def test_permuting_members_permutes_the_result(action, starts, whole):
     order = np.array([3, 1, 0, 2, 7, 5, 6, 4])
     permuted = dp.anneal(action, starts=tuple(x[order] for x in starts), prune=None, stop=False)
@@ -97,7 +110,8 @@ def test_an_ensemble_of_one_is_a_single_run(action, starts, whole):
 def test_one_rung_is_plain_minimisation(action, starts):
     result = dp.anneal(action, dp.Ladder(start=0.5, rungs=1), starts=tuple(x[:1] for x in starts), prune=None)
     problem = action.at(0.5)
-    plain = DampedNewton().minimise(problem, action.pack(starts[0][0], starts[1][0]), tolerance=1e-9, floor=1e-3)
+    z = action.pack(starts[0][0], starts[1][0])
+    plain = DampedNewton().minimise(problem, z, tolerance=1e-9, damping=1.0, floor=1e-3)
     np.testing.assert_allclose(result.best.level, action.level(plain.cost), rtol=1e-8)
 
 
@@ -203,6 +217,7 @@ def test_members_are_shared_over_devices():
         (lambda a: dp.Ladder(factor=1.0), "factor above 1"),
         (lambda a: dp.Ladder(start=0.0), "positive R_f/R_m"),
         (lambda a: dp.Prune(width=0), "width ≥ 1"),
+        (lambda a: dp.Prune(batch=0), "batch ≥ 1"),
         (lambda a: dp.Ladder(rungs=40).check(np.float32), "float32 carries R_f/R_m up to about 2e.06.*rungs=18"),
     ],
 )

@@ -102,17 +102,22 @@ class _Loop:
         self.reached = np.full(count, -1)
         self.alive = np.ones(count, bool)
         self.top = rungs - 1
-        active = self.alive.copy()
-        first = True
-        while active.any():
-            self._wave(active, first and self.prune is not None)
-            first = False
-            if self.prune is None or self._settled():
+        if self.prune is None:
+            self._wave(self.alive.copy(), shed=False)
+            return self._result()
+        while not self._settled():
+            active = self.prune.begin(self.reached)
+            fresh = bool(active.any())
+            active = active if fresh else self._resumed()
+            if not active.any():
                 break
-            waiting = self.alive & (self.reached < self.top)
-            latest = self.levels[np.maximum(self.reached, 0), np.arange(count)]
-            active = self.prune.resume(latest, self.reached, waiting, self._lowest())
+            self._wave(active, shed=fresh)
         return self._result()
+
+    def _resumed(self) -> Bool[np.ndarray, " member"]:
+        waiting = self.alive & (self.reached < self.top)
+        latest = self.levels[np.maximum(self.reached, 0), np.arange(waiting.size)]
+        return self.prune.resume(latest, self.reached, waiting, self._lowest())
 
     def _wave(self, active: Bool[np.ndarray, " member"], shed: bool) -> None:
         """Take the active members to the top, shedding the worse of them on the way where `shed`."""

@@ -1,31 +1,41 @@
 """Which members go on."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 
 class Prune(eqx.Module):
-    """Continue only the members whose level can still win.
+    """Continue only the members whose level can still win, and begin only as many as are needed.
 
     A level never falls along a branch of minima, dA*/dR_f = ½ Σ c² ≥ 0, so a member whose level already exceeds the
     level of one that has reached the end cannot win, unless it leaves its branch. And levels on early rungs rank the
     members nearly as at the end, so from each rung only the better `share` goes on, down to `width` members; the rest
-    wait, and are taken up again, best first, `width` at a time, as long as the lowest level at the end is not
-    consistent with the data's χ².
+    wait. As long as the lowest level at the end is not consistent with the data's χ², `batch` new members begin; when
+    all have begun, those that wait are taken up again, best first, `width` at a time.
 
-    Raises `ValueError` unless width ≥ 1 and 0 < share ≤ 1.
+    `batch` is 8 on a CPU and all members on an accelerator, where they climb side by side, unless given.
+    Raises `ValueError` unless width ≥ 1, 0 < share ≤ 1 and batch ≥ 1.
     """
 
     width: int = 4
     share: float = 0.5
+    batch: int | None = None
 
     def __check_init__(self):
-        if self.width < 1 or not 0 < self.share <= 1:
+        if self.width < 1 or not 0 < self.share <= 1 or (self.batch is not None and self.batch < 1):
             raise ValueError(
-                f"Pruning needs width ≥ 1 and 0 < share ≤ 1; received width={self.width}, share={self.share}."
+                "Pruning needs width ≥ 1, 0 < share ≤ 1 and batch ≥ 1; received "
+                f"width={self.width}, share={self.share}, batch={self.batch}."
             )
+
+    def begin(self, reached: Int[np.ndarray, " member"]) -> Bool[np.ndarray, " member"]:
+        """The next members to begin, of those that have `reached` no rung (−1): none when all have begun."""
+        batch = self.batch or (8 if jax.default_backend() == "cpu" else reached.size)
+        fresh = reached < 0
+        return fresh & (np.cumsum(fresh) <= batch)
 
     def keep(self, levels: Float[Array, " member"], active: Bool[Array, " member"]) -> Bool[Array, " member"]:
         """Of the active members, those that go on to the next rung; traceable."""

@@ -34,7 +34,7 @@ class Members(eqx.Module):
         count, dtype = paths.shape[0], paths.dtype
         z = jax.vmap(action.pack)(paths, parameters)
         none = jnp.zeros(count, int)
-        return Members(z, jnp.full(count, 1e-3, dtype), jnp.full(count, jnp.inf, dtype), none, none + Status.step_limit)
+        return Members(z, jnp.ones(count, dtype), jnp.full(count, jnp.inf, dtype), none, none + Status.step_limit)
 
 
 def advance(
@@ -47,12 +47,12 @@ def advance(
 ) -> Members:
     """Minimise the action at one R_f/R_m for the active members, from where they are."""
     problem = action.at(ratio)
-    # Low on the ladder, damping of at least 1e-3 R_f chooses better basins; high on it, damping tied to R_f would
-    # freeze the path, so there its floor is tied to R_m.
-    floor = jnp.where(ratio < 1e3, 1e-3, 1e-6 / ratio)
+    # Low on the ladder, damping of at least 1e-3 R_f, and R_f at first, chooses better basins; high on it, damping
+    # tied to R_f would freeze the path, so there it is tied to R_m.
+    floor, ceiling = jnp.where(ratio < 1e3, 1e-3, 1e-6 / ratio), jnp.minimum(1e3, 1e3 / ratio)
 
     def one(member):
-        damping = jnp.clip(member.damping, floor, 1e3)
+        damping = jnp.clip(member.damping, floor, ceiling)
         solution = minimiser.minimise(problem, member.z, tolerance=tolerance, damping=damping, floor=floor)
         return Members(solution.z, solution.damping, solution.cost, solution.steps, solution.status)
 

@@ -28,5 +28,5 @@ _SENTENCES = {
         "earlier) or the model returns values that are not finite near the path."
     ),
     Status.not_finite: "The cost at the starting point is not finite; check the model at the initial path.",
-    Status.pruned: "Its level could no longer win, or was not needed; it was left at an earlier rung.",
+    Status.pruned: "Its level could no longer win, or was not needed; it was left at an earlier rung or did not begin.",
 }
