@@ -10,32 +10,40 @@ from jaxtyping import Array, Float
 
 from deepest.linalg._bordered import BlockVector, BorderedTridiagonal
 from deepest.linalg._kernel import AbstractFactor, AbstractKernel
-from deepest.linalg._layout import Leading
+from deepest.linalg._layout import Leading, pin
+
+# LAPACK goes by columns and XLA's products by rows. Told of transposes, LAPACK takes and gives rows without a copy.
 
 
 def _cholesky(a):
-    return lax.linalg.cholesky(a, symmetrize_input=False)
+    """The upper R with a = Rᵀ R, for a symmetric a of which the upper triangle is read."""
+    return lax.linalg.cholesky(a.mT, symmetrize_input=False).mT
 
 
-def _forward(factor, b):
-    """L⁻¹ b."""
-    return lax.linalg.triangular_solve(factor, b, left_side=True, lower=True)
+def _forward(root, b):
+    """R⁻ᵀ b."""
+    return lax.linalg.triangular_solve(root.mT, b.mT, left_side=False, lower=True, transpose_a=True).mT
 
 
-def _backward(factor, b):
-    """L⁻ᵀ b."""
-    return lax.linalg.triangular_solve(factor, b, left_side=True, lower=True, transpose_a=True)
+def _backward(root, b):
+    """R⁻¹ b."""
+    return lax.linalg.triangular_solve(root.mT, b.mT, left_side=False, lower=True).mT
+
+
+def _square(a, b):
+    """aᵀ b, with aᵀ copied to rows first: XLA's products that sum over rows cost several times more than the copy."""
+    return pin(a.mT) @ b
 
 
 class _Eliminated(eqx.Module):
     """Factors of interiors and nodes, with q = P + r columns carried along (r right sides).
 
-    `rows` = [H_am; H_bm; B_mᵀ] L_m⁻ᵀ (interval, 2D + q, E); `chain` = L_n⁻¹ [T_n,n+1, B_n]
+    `inside` = R_m⁻ᵀ [H_ma, H_mb, B_m] (interval, E, 2D + q); `chain` = R_n⁻ᵀ [T_n,n+1, B_n]
     (node, D, D + q), whose first D columns are zero at the last node.
     """
 
     interior: Float[Array, "interval interior interior"]
-    rows: Float[Array, "interval row interior"]
+    inside: Float[Array, "interval interior coupling"]
     nodes: Float[Array, "node state state"]
     chain: Float[Array, "node state column"]
     corner: Float[Array, "border border"]
@@ -51,10 +59,10 @@ def _eliminate(system: BorderedTridiagonal, columns: BlockVector | None) -> _Eli
         corner = jnp.block([[corner, columns.shared[:, None]], [columns.shared[None], jnp.zeros((1, 1), corner.dtype)]])
 
     factor = _cholesky(system.interior)
-    rows = jnp.concatenate([system.left, system.right, inner.mT], axis=1)
+    inside = jnp.concatenate([system.left.mT, system.right.mT, inner], axis=2)
     if system.interior.shape[1] > 0:
-        rows = lax.linalg.triangular_solve(factor, rows, left_side=False, lower=True, transpose_a=True)
-        gram = rows @ rows.mT
+        inside = _forward(factor, inside)
+        gram = _square(inside, inside)
         a, b, c = slice(0, size), slice(size, 2 * size), slice(2 * size, None)
         overlap = system.layout.overlap
         diagonal = diagonal - overlap(gram[:, a, a], gram[:, b, b])
@@ -62,21 +70,22 @@ def _eliminate(system: BorderedTridiagonal, columns: BlockVector | None) -> _Eli
         border = border - overlap(gram[:, a, c], gram[:, b, c])
         corner = corner - gram[:, c, c].sum(0)
 
-    # The last node has no right neighbour: a zero block keeps the scan uniform.
-    coupled = jnp.concatenate([upper, jnp.zeros((1, size, size), upper.dtype)])
+    # The last node has no right neighbour: a zero block keeps the loop uniform.
+    chain = jnp.concatenate([jnp.pad(upper, ((0, 1), (0, 0), (0, 0))), border], axis=2)
+    forward = jnp.arange(chain.shape[2]) >= size
 
-    def step(carry, block):
-        schur, forward = carry
-        diagonal, upper, border = block
-        node = _cholesky(diagonal - schur)
-        chain = _forward(node, jnp.concatenate([upper, border - forward], axis=1))
-        update = chain[:, :size].T @ chain
-        return (update[:, :size], update[:, size:]), (node, chain)
+    # The factors take the place of the blocks, as in LAPACK: a scan would copy both.
+    def step(n, state):
+        nodes, chain, update = state
+        put = lambda blocks, block: lax.dynamic_update_index_in_dim(blocks, block, n, 0)
+        node = _cholesky(nodes[n] - update[:, :size])
+        ahead = _forward(node, chain[n] - jnp.where(forward, update, 0.0))
+        return put(nodes, node), put(chain, ahead), _square(ahead[:, :size], ahead)
 
-    start = (jnp.zeros_like(diagonal[0]), jnp.zeros_like(border[0]))
-    _, (nodes, chain) = lax.scan(step, start, (diagonal, coupled, border), unroll=4)
+    start = (diagonal, chain, jnp.zeros_like(chain[0]))
+    nodes, chain, _ = lax.fori_loop(0, diagonal.shape[0], step, start)
     carried = chain[:, :, size:]
-    return _Eliminated(factor, rows, nodes, chain, corner - system.layout.gram(carried, carried))
+    return _Eliminated(factor, inside, nodes, chain, corner - system.layout.gram(carried, carried))
 
 
 def _substitute(done: _Eliminated, shared, forward, inside) -> BlockVector:
@@ -85,17 +94,16 @@ def _substitute(done: _Eliminated, shared, forward, inside) -> BlockVector:
     right = forward - done.chain[:, :, size : size + count] @ shared
 
     def step(after, block):
-        node, upper, right = block
-        here = _backward(node, (right - upper @ after)[:, None])[:, 0]
+        node, chain, right = block
+        here = _backward(node, (right - chain[:, :size] @ after)[:, None])[:, 0]
         return here, here
 
-    inputs = (done.nodes, done.chain[:, :, :size], right)
-    _, nodes = lax.scan(step, jnp.zeros_like(right[0]), inputs, reverse=True, unroll=4)
+    inputs = (done.nodes, done.chain, right)
+    _, nodes = lax.scan(step, jnp.zeros_like(right[0]), inputs, reverse=True)
     if done.interior.shape[1] == 0:
         return BlockVector(nodes, inside, shared)
     known = jnp.concatenate([nodes[:-1], nodes[1:], jnp.broadcast_to(shared[None], (inside.shape[0], count))], axis=1)
-    rows = done.rows[:, : 2 * size + count]
-    right = inside - jnp.einsum("nri,nr->ni", rows, known)
+    right = inside - jnp.einsum("nir,nr->ni", done.inside[:, :, : 2 * size + count], known)
     return BlockVector(nodes, _backward(done.interior, right[:, :, None])[:, :, 0], shared)
 
 
@@ -111,7 +119,7 @@ class SweepFactor(AbstractFactor):
         shared = right_side.shared
         if done.interior.shape[1] > 0:
             inside = _forward(done.interior, inside[:, :, None])[:, :, 0]
-            spent = jnp.einsum("nri,ni->nr", done.rows, inside)
+            spent = jnp.einsum("nir,ni->nr", done.inside, inside)
             pad = ((0, 0),)
             nodes = nodes - jnp.pad(spent[:, :size], ((0, 1), *pad))
             nodes = nodes - jnp.pad(spent[:, size : 2 * size], ((1, 0), *pad))
@@ -123,7 +131,7 @@ class SweepFactor(AbstractFactor):
             return chain[:, :size].T @ here, here
 
         inputs = (done.nodes, done.chain, nodes)
-        _, forward = lax.scan(step, jnp.zeros_like(nodes[0]), inputs, unroll=4)
+        _, forward = lax.scan(step, jnp.zeros_like(nodes[0]), inputs)
         shared = shared - jnp.einsum("ndp,nd->p", done.chain[:, :, size:], forward)
         shared = _backward(self.corner, _forward(self.corner, shared[:, None]))[:, 0]
         return _substitute(done, shared, forward, inside)
@@ -151,5 +159,5 @@ class Sweep(AbstractKernel):
         count, size = right_side.shared.shape[0], done.nodes.shape[1]
         corner = _cholesky(done.corner[:count, :count])
         shared = _backward(corner, _forward(corner, done.corner[:count, count:]))[:, 0]
-        inside = done.rows[:, -1, :] if done.interior.shape[1] > 0 else right_side.interior
+        inside = done.inside[:, :, -1] if done.interior.shape[1] > 0 else right_side.interior
         return _substitute(done, shared, done.chain[:, :, size + count], inside)

@@ -13,6 +13,7 @@ def assemble(
     layout: AbstractLayout,
     hessian: dict[tuple[int, int], Blocks],
     *,
+    diagonal: Blocks,
     border: list[Blocks],
     corner: Float[Array, "parameter parameter"],
     gradient: list[Blocks],
@@ -20,9 +21,11 @@ def assemble(
 ) -> tuple[BlockVector, BorderedTridiagonal]:
     """Sum intervals into nodes.
 
-    `hessian[j, l]`, j ≤ l, couples the points j and l of an interval, (D, D) each. Already summed over intervals, for
-    the nodes, the first interior points, and so on: `border[j]` (D, P) couples points to the shared unknowns and
-    `corner` those to each other; `gradient[j]` (D, 1) and `shared` are the gradient.
+    `hessian[j, l]` couples the points j and l of an interval, (D, D) each: of two interior points with j ≤ l, of
+    either end j with an interior point l, and of the two ends, left first. Already summed over intervals, for
+    the nodes, the first interior points, and so on: `diagonal` (D, D), of nodes only, couples nodes to themselves,
+    `border[j]` (D, P) points to the shared unknowns, and `corner` those to each other; `gradient[j]` (D, 1) and
+    `shared` are the gradient.
     """
     last = len(border)
     inside = range(1, last)
@@ -30,15 +33,15 @@ def assemble(
     size, width = jax.eval_shape(layout.restore, border[0]).shape[1:]
     if last > 1:
         interior = layout.stack([[symmetric(j, l) for l in inside] for j in inside])
-        left = layout.stack([[symmetric(0, l) for l in inside]])
-        right = layout.stack([[symmetric(last, l) for l in inside]])
+        left = layout.stack([[hessian[0, l] for l in inside]])
+        right = layout.stack([[hessian[last, l] for l in inside]])
         inner, force = (layout.stack([[x] for x in blocks[1:]]) for blocks in (border, gradient))
     else:
         shapes = ((0, 0), (size, 0), (size, 0), (0, width), (0, 1))
         interior, left, right, inner, force = (_empty(layout, hessian[0, last], *shape) for shape in shapes)
     column = lambda blocks: layout.restore(blocks)[:, :, 0]
     system = BorderedTridiagonal(
-        diagonal=layout.overlap(hessian[0, 0], hessian[last, last]),
+        diagonal=diagonal,
         upper=hessian[0, last],
         border=border[0],
         interior=interior,

@@ -48,6 +48,16 @@ class Weight(eqx.Module):
             return layout.matrices(self.value[:, :, None]) * blocks
         return layout.mul(layout.matrices(self.value), blocks)
 
+    def after(self, layout: AbstractLayout, blocks: Float[Array, "..."]) -> Float[Array, "..."]:
+        """A R_f for matrices A in a layout."""
+        if self.value.ndim == 2:
+            return layout.matrices(self.value[:, None, :]) * blocks
+        return layout.mul(blocks, layout.matrices(self.value))
+
+    def scaled(self, scale: Float[Array, " interval"]) -> "Weight":
+        """The weight times one number an interval."""
+        return Weight(scale.reshape(-1, *(1 for _ in self.value.shape[1:])) * self.value)
+
     def blocks(self, layout: AbstractLayout) -> Float[Array, "..."]:
         """R_f itself as matrices in a layout."""
         value = self.value if self.value.ndim == 3 else jax.vmap(jnp.diag)(self.value)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from deepest.linalg import AbstractLayout, BlockVector
 from deepest.transcription._assemble import add_points, assemble
-from deepest.transcription._base import AbstractTranscription, Field, PathProblem, points
+from deepest.transcription._base import AbstractTranscription, Field, PathProblem, Weight, points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +164,7 @@ class AbstractCollocation(AbstractTranscription):
         gradient, system = assemble(
             layout,
             interval.hessian(slopes),
+            diagonal=interval.diagonal(slopes),
             border=border,
             corner=against(shares),
             gradient=push,
@@ -229,34 +230,41 @@ class _Interval(eqx.Module):
         """The width of every interval, ghosts included, to multiply matrices."""
         return self.layout.scalars(self.stations.widths(self.problem.times))
 
+    def diagonal(self, slopes):
+        """H_jj at the nodes, summed over the intervals on both sides.
+
+        The weights are summed before the product: one product a node, and no sum of matrices over intervals.
+        """
+        alpha, beta, layout = self.tableau.alpha, self.tableau.beta, self.layout
+        steps, weight = self.stations.widths(self.problem.times), self.problem.weight.ghosted()
+
+        def summed(power, given):
+            value = weight.scaled(jnp.where(steps != 0, steps**power, 0.0)).value
+            return Weight(float(given[-1, -1]) * value[:-1] + float(given[0, 0]) * value[1:])
+
+        pairs = (alpha.T @ alpha, alpha.T @ beta, beta.T @ beta)
+        constant, linear, square = (summed(power, given) for power, given in enumerate(pairs))
+        nodes = layout.window(slopes.state, self.stations.nodes)
+        rest = linear.blocks(layout) + square.after(layout, nodes)
+        return constant.blocks(layout) + linear.after(layout, nodes) + layout.mul(rest, layout.transpose(nodes))
+
     def hessian(self, slopes):
-        """H_jl for j ≤ l."""
+        """H_jl of every interval for all that `assemble` asks for but the nodes' own blocks."""
         alpha, beta, layout, weight = self.tableau.alpha, self.tableau.beta, self.layout, self.problem.weight
         last, own = self.stations.stride, weight.blocks(layout)
         steps = layout.window(self.widths, slice(1, -1))
         turned = [self.at(slopes.state, j) for j in range(last + 1)]
-        weighed = [weight.times(layout, layout.transpose(a)) for a in turned]
-        # Neighbouring intervals share a node: where the weight is the same for both, its product is made once.
-        nodes = layout.window(slopes.state, self.stations.nodes)
-        square = layout.mul(nodes, weight.times(layout, layout.transpose(nodes))) if weight.uniform else None
-        shared = {0: slice(0, -1), last: slice(1, None)}
-
-        def product(j, l):
-            if square is not None and j == l and j in shared:
-                return layout.window(square, shared[j])
-            return layout.mul(turned[j], weighed[l])
+        weighed = [weight.after(layout, a) for a in turned]
 
         def block(j, l):
-            terms = [float(alpha[:, j] @ alpha[:, l]) * own]
-            if beta[:, j] @ alpha[:, l]:
-                terms.append(float(beta[:, j] @ alpha[:, l]) * steps * layout.transpose(weighed[j]))
-            if alpha[:, j] @ beta[:, l]:
-                terms.append(float(alpha[:, j] @ beta[:, l]) * steps * weighed[l])
-            if beta[:, j] @ beta[:, l]:
-                terms.append(float(beta[:, j] @ beta[:, l]) * steps**2 * product(j, l))
-            return _total(terms) + jnp.zeros_like(turned[j])
+            given = lambda a, b: float(a[:, j] @ b[:, l])
+            # The product takes A_l transposed as it stands, which costs a matrix product nothing.
+            rest = steps * (given(alpha, beta) * own + given(beta, beta) * steps * weighed[j])
+            straight = given(alpha, alpha) * own + given(beta, alpha) * steps * weighed[j]
+            return straight + layout.mul(rest, layout.transpose(turned[l]))
 
-        return {(j, l): block(j, l) for j in range(last + 1) for l in range(j, last + 1)}
+        inside = [(j, l) for l in range(1, last) for j in (0, *range(1, l + 1), last)]
+        return {(j, l): block(j, l) for j, l in [*inside, (0, last)]}
 
     def shares(self, slopes) -> _Push:
         """Of the forces R_f J_θ, a column a parameter."""

@@ -49,14 +49,10 @@ class AbstractIntervalDefect(AbstractTranscription):
         a, b, p = (layout.columns(jacobian, window) for window in windows)
         weighed_a, weighed_b = (problem.weight.times(layout, x) for x in (a, b))
         force, weighed_p = (problem.weight.times(layout, x) for x in (layout.matrices(residuals[:, :, None]), p))
-        hessian = {
-            (0, 0): layout.tmul(a, weighed_a),
-            (0, 1): layout.tmul(a, weighed_b),
-            (1, 1): layout.tmul(b, weighed_b),
-        }
         gradient, system = assemble(
             layout,
-            hessian,
+            {(0, 1): layout.tmul(a, weighed_b)},
+            diagonal=layout.overlap(layout.tmul(a, weighed_a), layout.tmul(b, weighed_b)),
             border=[layout.overlap(layout.tmul(a, weighed_p), layout.tmul(b, weighed_p))],
             corner=layout.gram(p, weighed_p),
             gradient=[layout.overlap(layout.tmul(a, force), layout.tmul(b, force))],
