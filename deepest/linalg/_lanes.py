@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from deepest.linalg._bordered import BlockVector, BorderedTridiagonal
 from deepest.linalg._kernel import AbstractFactor, AbstractKernel
-from deepest.linalg._layout import Leading, Trailing, pin
+from deepest.linalg._layout import Leading, Trailing, pin, store
 from deepest.linalg._sweep import Sweep, SweepFactor
 
 _TRAILING = Trailing()
@@ -84,7 +84,9 @@ class LanesFactor(AbstractFactor):
         shared = shared - jnp.einsum("cipl,cil->p", chain.border, forward)
         reduced = BlockVector(ends.T, jnp.zeros((lanes - 1, 0), nodes.dtype), shared)
         solved = self.separators.solve(reduced)
-        return _substitute(mid, chain, solved, forward, inside[:, 0], nodes.shape[0])
+        chain = eqx.tree_at(lambda x: x.border, chain, jnp.concatenate([chain.border, forward[:, :, None]], axis=2))
+        mid = eqx.tree_at(lambda x: x.inner, mid, jnp.concatenate([mid.inner, inside], axis=1))
+        return _substitute(mid, chain, solved, nodes.shape[0])
 
     def log_determinant(self) -> Float[Array, ""]:
         logs = jnp.log(jnp.diagonal(self.chain.root, axis1=1, axis2=2)).sum()
@@ -92,26 +94,25 @@ class LanesFactor(AbstractFactor):
         return self.separators.log_determinant() - 2.0 * logs
 
 
-def _substitute(mid: _Interiors, chain: _Chain, solved: BlockVector, forward, inside, count: int) -> BlockVector:
-    """Back-substitution, given the separators and shared unknowns and the forward columns of nodes and interiors."""
-    ends, shared = solved.nodes.T, solved.shared
-    before = _previous(ends)
-    known = jnp.einsum("cipl,p->cil", chain.border, shared)
-    known = known + jnp.sum(chain.behind * before[None, None], axis=2)
+def _substitute(mid: _Interiors, chain: _Chain, solved: BlockVector, count: int) -> BlockVector:
+    """Back-substitution, given the separators and shared unknowns; the right side is the last column of the border."""
+    ends = solved.nodes.T
+    before, columns = _previous(ends)[:, None], jnp.append(solved.shared, -1.0)[:, None, None]
+    # A loop of its own, because within the next one XLA would make these sums anew for every row of the block.
+    known = lax.map(lambda done: (_MUL(done.behind, before) + _MUL(done.border, columns))[:, 0], chain)
 
     def back(after, block):
-        root, onward, right = block
-        here = _TMUL(root, right[:, None] - _MUL(onward, after[:, None]))[:, 0]
+        root, onward, known = block
+        here = -_TMUL(root, known[:, None] + _MUL(onward, after[:, None]))[:, 0]
         return here, here
 
-    _, rest = lax.scan(back, ends, (chain.root, chain.onward, forward - known), reverse=True)
+    _, rest = lax.scan(back, ends, (chain.root, chain.onward, known), reverse=True)
     nodes = _collect_vectors(jnp.concatenate([rest, ends[None]]), count)
     if not mid.root.shape[0]:
-        return BlockVector(nodes, inside.T, shared)
-    a, b = nodes[:-1].T, nodes[1:].T
-    known = jnp.sum(mid.left * a[None], axis=1) + jnp.sum(mid.right * b[None], axis=1)
-    known = known + jnp.einsum("epk,p->ek", mid.inner, shared)
-    return BlockVector(nodes, _TMUL(mid.root, (inside - known)[:, None])[:, 0].T, shared)
+        return BlockVector(nodes, jnp.zeros((count - 1, 0), nodes.dtype), solved.shared)
+    a, b = (x.T[:, None] for x in (nodes[:-1], nodes[1:]))
+    known = store(_MUL(mid.left, a) + _MUL(mid.right, b) + _MUL(mid.inner, columns))
+    return BlockVector(nodes, -_TMUL(mid.root, known)[:, 0].T, solved.shared)
 
 
 class Lanes(AbstractKernel):
@@ -130,14 +131,11 @@ class Lanes(AbstractKernel):
     def solve(self, system: BorderedTridiagonal, right_side: BlockVector) -> BlockVector:
         wide = _widen(system, right_side)
         interiors, chain, separators = _eliminate(wide)
-        forward, inside = chain.border[:, :, -1], interiors.inner[:, -1]
-        interiors = eqx.tree_at(lambda x: x.inner, interiors, interiors.inner[:, :-1])
-        chain = eqx.tree_at(lambda x: x.border, chain, chain.border[:, :, :-1])
         rest = BlockVector(separators.border[:, :, -1], separators.inner[:, :, -1], separators.corner[:-1, -1])
         where = lambda x: (x.border, x.inner, x.corner)
         narrow = (separators.border[:, :, :-1], separators.inner[:, :, :-1], separators.corner[:-1, :-1])
         solved = Sweep().solve(eqx.tree_at(where, separators, narrow), rest)
-        return _substitute(interiors, chain, solved, forward, inside, right_side.nodes.shape[0])
+        return _substitute(interiors, chain, solved, right_side.nodes.shape[0])
 
 
 def _widen(system: BorderedTridiagonal, column: BlockVector) -> BorderedTridiagonal:
@@ -166,6 +164,7 @@ def _eliminate_interiors(system: BorderedTridiagonal) -> tuple[_Interiors, Borde
     layout = system.layout
     root = _inverse_root(system.interior)
     left, right, inner = (_MUL(root, x) for x in (*map(layout.transpose, (system.left, system.right)), system.inner))
+    root, left, right, inner = store((root, left, right, inner))
     interiors = _Interiors(root, left, right, inner)
     if root.shape[0] == 0:
         return interiors, system
@@ -210,6 +209,7 @@ def _sweep_lanes(chain: BorderedTridiagonal, steps: int, lanes: int) -> tuple[_C
     across = jnp.einsum("cijl,cikl->jkl", done.behind, done.behind)
     along = jnp.einsum("cijl,cipl->jpl", done.behind, done.border)
     leading = lambda x: jnp.moveaxis(x, -1, 0)
+    flat = jnp.moveaxis(done.border, 2, 0).reshape(border.shape[2], (steps - 1) * size * lanes)
     separators = BorderedTridiagonal(
         diagonal=leading(diagonal[-1] - schur - _next(across)),
         upper=leading(_TRAILING.transpose(fill))[1:],
@@ -218,7 +218,7 @@ def _sweep_lanes(chain: BorderedTridiagonal, steps: int, lanes: int) -> tuple[_C
         left=jnp.zeros((lanes - 1, size, 0), dtype),
         right=jnp.zeros((lanes - 1, size, 0), dtype),
         inner=jnp.zeros((lanes - 1, 0, border.shape[2]), dtype),
-        corner=chain.corner - jnp.einsum("cipl,ciql->pq", done.border, done.border),
+        corner=chain.corner - flat @ flat.T,
         layout=Leading(),
     )
     return done, separators

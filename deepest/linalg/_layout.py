@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
+import jax.custom_batching
 import jax.numpy as jnp
+from jax import lax
 from jax.experimental.layout import Layout, with_layout_constraint
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 
 class AbstractLayout(eqx.Module):
@@ -54,6 +56,10 @@ class AbstractLayout(eqx.Module):
     @abc.abstractmethod
     def transpose(self, a: Float[Array, "..."]) -> Float[Array, "..."]:
         """aᵀ for every matrix of the batch."""
+
+    @abc.abstractmethod
+    def store(self, blocks: PyTree[Array]) -> PyTree[Array]:
+        """The same blocks; where the layout's products would make them anew in every use, they are made once."""
 
     @abc.abstractmethod
     def scalars(self, values: Float[Array, " batch"]) -> Float[Array, "..."]:
@@ -115,6 +121,9 @@ class Leading(AbstractLayout):
     def transpose(self, a):
         return a.mT
 
+    def store(self, blocks):
+        return blocks
+
     def scalars(self, values):
         return values[:, None, None]
 
@@ -160,7 +169,7 @@ class Trailing(AbstractLayout):
         across = jax.vmap(function, in_axes=(0, 1, None), out_axes=1)
         values, push = jax.linearize(lambda x, p: across(places, x, p), turned, shared)
         row = lambda seed: push(jnp.broadcast_to(seed[:size, None], turned.shape), seed[size:])
-        return values.T, pin(jax.vmap(row)(seeds))
+        return store((values.T, pin(jax.vmap(row)(seeds))))
 
     def tmul(self, a, b):
         terms = [a[k, :, None] * b[k, None, :] for k in range(a.shape[0])]
@@ -172,6 +181,9 @@ class Trailing(AbstractLayout):
 
     def transpose(self, a):
         return jnp.swapaxes(a, 0, 1)
+
+    def store(self, blocks):
+        return store(blocks)
 
     def scalars(self, values):
         return values[None, None, :]
@@ -204,3 +216,33 @@ def pin(array: Float[Array, "..."]) -> Float[Array, "..."]:
     first, every elementwise operation along the last axis jumps through memory: measured twice slower.
     """
     return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
+
+
+@jax.custom_batching.custom_vmap
+def _apart(arrays):
+    first = jax.tree.leaves(arrays)[0].ravel()[0]
+    again = lambda x: jnp.where(x == x, x, jnp.nan)
+    return lax.cond(jnp.isnan(first), lambda xs: jax.tree.map(again, xs), lambda xs: xs, arrays)
+
+
+@_apart.def_vmap
+def _(size, batched, arrays):
+    # A conditional on a batch would be a selection, which only costs.
+    del size
+    return arrays, batched[0]
+
+
+@jax.custom_jvp
+def store(arrays: PyTree[Array]) -> PyTree[Array]:
+    """The same arrays, made once and stored.
+
+    XLA otherwise fuses what is cheap into each of its uses, and a product of small blocks, written out as sums, uses
+    every entry once a row: it would be made as many times. Fusion does not cross a conditional, whose two branches
+    give the same here, in words that XLA does not see through; an optimisation barrier is gone before fusion begins.
+    """
+    return _apart(arrays) if all(x.size for x in jax.tree.leaves(arrays)[:1]) else arrays
+
+
+@store.defjvp
+def _(primals, tangents):
+    return store(*primals), tangents[0]

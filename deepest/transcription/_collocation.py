@@ -289,7 +289,7 @@ class _Interval(eqx.Module):
                 sums.append(weight.times(self.layout, _total(terms)) if terms else jnp.zeros_like(columns[0]))
             return self.gather(sums)
 
-        return _Push(mix(direct, power), mix(slope, power + 1))
+        return _Push(mix(direct, power), self.layout.store(mix(slope, power + 1)))
 
 
 class Euler(AbstractCollocation):
