@@ -3,7 +3,8 @@
 Same data, same starts, same ladder, one run, over several data sets. For each it measures
 - L-BFGS-B with a jitted gradient, one start after the other: success rate and processor time a path;
 - deepest without pruning, one start after the other: the same two figures;
-- deepest as one uses it: ensembles that begin members as they are needed, repeated with new starts.
+- deepest as one uses it: ensembles that begin members as they are needed, repeated with new starts;
+- the same in its leanest form, `Prune(width=1, batch=2)`, which takes one member at a time to the top.
 
 `--ladder` is varanneal's usual factor 1.5, or 3.4, the largest that L-BFGS-B was seen to follow; `--kind` of starts is
 `wide`, U(−10, 10) where nothing is measured, as varanneal starts, or `own`, `initial_paths` as it comes.
@@ -30,6 +31,7 @@ SETTINGS = {
     "lorenz96_10": {"dimension": 10, "components": (0, 2, 4, 6)},
 }
 POINTS, STEP, NOISE, FORCING = 161, 0.025, 0.5, 8.17
+PRUNE = {"ensembles": dp.Prune(), "lean": dp.Prune(width=1, batch=2)}
 LADDERS = {"1.5": dp.Ladder(start=4e-7, factor=1.5, rungs=71), "3.4": dp.Ladder(start=4e-7, factor=3.4, rungs=24)}
 
 
@@ -131,9 +133,9 @@ class Task:
         seconds, result = timed(climb)
         return tally(result.levels[-1], [seconds / count] * count, self.goal)
 
-    def ensembles(self, members: int, count: int) -> dict:
+    def ensembles(self, members: int, count: int, prune: dp.Prune) -> dict:
         """deepest as one uses it: ensembles of up to `members`, `count` of them with new starts."""
-        climb = lambda k: dp.anneal(self.action, self.ladder, starts=self.starts(members, 500 + k))
+        climb = lambda k: dp.anneal(self.action, self.ladder, starts=self.starts(members, 500 + k), prune=prune)
         climb(0)
         runs = [timed(lambda k=k: climb(k)) for k in range(1, count + 1)]
         return tally([result.best.level for _, result in runs], [seconds for seconds, _ in runs], self.goal)
@@ -162,20 +164,21 @@ def pooled(tallies: list[dict]) -> dict:
 
 def compare(name: str, kind: str, ladder: dp.Ladder, options: argparse.Namespace) -> dict:
     """One setting, all three ways, over all data sets."""
-    ways = {"lbfgsb": [], "unpruned": [], "ensembles": []}
+    ways = {"lbfgsb": [], "unpruned": [], **{way: [] for way in PRUNE}}
     for seed in options.seeds:
         action, truth = problem(**SETTINGS[name], seed=seed)
         level = yardstick(action, truth, ladder)
         print(f"{name}, data {seed}, {kind} starts: level of the path started at the truth {level:.4f}", flush=True)
         task = Task(action, ladder, kind, seed, 1.01 * level)
         ways["unpruned"].append(task.unpruned(options.starts))
-        ways["ensembles"].append(task.ensembles(options.members, options.ensembles))
-        print(f"  deepest: {ways['unpruned'][-1]}, {ways['ensembles'][-1]}", flush=True)
+        for way, prune in PRUNE.items():
+            ways[way].append(task.ensembles(options.members, options.ensembles, prune))
+        print("  deepest:", {way: ways[way][-1] for way in ("unpruned", *PRUNE)}, flush=True)
         ways["lbfgsb"].append(task.peer(options.paths))
     total = {way: pooled(tallies) for way, tallies in ways.items()}
-    ours = total["ensembles"]["seconds_to_99"]
-    ratio = {n: total["lbfgsb"][f"seconds_to_99{n}"] / ours for n in ("", "_at_least")}
-    return {"pooled": total, "ratio": ratio[""], "ratio_at_least": ratio["_at_least"], "data": ways}
+    certain = lambda name: {way: total["lbfgsb"][name] / total[way]["seconds_to_99"] for way in PRUNE}
+    ratios = {"ratio": certain("seconds_to_99"), "ratio_at_least": certain("seconds_to_99_at_least")}
+    return {"pooled": total, **ratios, "data": ways}
 
 
 def main() -> None:

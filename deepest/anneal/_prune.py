@@ -16,11 +16,11 @@ class Prune(eqx.Module):
     wait. As long as the lowest level at the end is not consistent with the data's χ², `batch` new members begin; when
     all have begun, those that wait are taken up again, best first, `width` at a time.
 
-    `batch` is 8 on a CPU and all members on an accelerator, where they climb side by side, unless given.
+    `batch` is 4 on a CPU and all members on an accelerator, where they climb side by side, unless given.
     Raises `ValueError` unless width ≥ 1, 0 < share ≤ 1 and batch ≥ 1.
     """
 
-    width: int = 4
+    width: int = 2
     share: float = 0.5
     batch: int | None = None
 
@@ -33,7 +33,7 @@ class Prune(eqx.Module):
 
     def begin(self, reached: Int[np.ndarray, " member"]) -> Bool[np.ndarray, " member"]:
         """The next members to begin, of those that have `reached` no rung (−1): none when all have begun."""
-        batch = self.batch or (8 if jax.default_backend() == "cpu" else reached.size)
+        batch = self.batch or (4 if jax.default_backend() == "cpu" else reached.size)
         fresh = reached < 0
         return fresh & (np.cumsum(fresh) <= batch)
 
