@@ -194,20 +194,21 @@ def _sweep_lanes(chain: BorderedTridiagonal, steps: int, lanes: int) -> tuple[_C
     behind = _previous(_TRAILING.transpose(onward[-1]))
 
     def step(carry, block):
-        schur, fill, spent = carry
+        schur, fill, spent, given = carry
         diagonal, onward, border = block
         root = _inverse_root(diagonal - schur)
-        couplings = _MUL(root, jnp.concatenate([onward, fill, border - spent], axis=1))
+        couplings = store(_MUL(root, jnp.concatenate([onward, fill, border - spent], axis=1)))
         update = _TMUL(couplings[:, :size], couplings)
-        carry = (update[:, :size], -update[:, size : 2 * size], update[:, 2 * size :])
+        given = given + _TMUL(couplings[:, size : 2 * size], couplings[:, size:])
+        carry = (update[:, :size], -update[:, size : 2 * size], update[:, 2 * size :], given)
         return carry, (root, couplings)
 
-    start = (jnp.zeros_like(diagonal[0]), behind, jnp.zeros_like(border[0]))
-    (schur, fill, spent), (root, couplings) = lax.scan(step, start, (diagonal[:-1], onward[:-1], border[:-1]))
+    nothing = jnp.zeros_like(diagonal[0]), jnp.zeros_like(border[0])
+    start = (nothing[0], behind, nothing[1], jnp.concatenate(nothing, axis=1))
+    (schur, fill, spent, given), (root, couplings) = lax.scan(step, start, (diagonal[:-1], onward[:-1], border[:-1]))
     onward, behind, reach = (couplings[:, :, :size], couplings[:, :, size : 2 * size], couplings[:, :, 2 * size :])
     done = _Chain(root, onward, behind, reach)
-    across = jnp.einsum("cijl,cikl->jkl", done.behind, done.behind)
-    along = jnp.einsum("cijl,cipl->jpl", done.behind, done.border)
+    across, along = given[:, :size], given[:, size:]
     leading = lambda x: jnp.moveaxis(x, -1, 0)
     flat = jnp.moveaxis(done.border, 2, 0).reshape(border.shape[2], (steps - 1) * size * lanes)
     separators = BorderedTridiagonal(
