@@ -140,11 +140,12 @@ class Lanes(AbstractKernel):
 
 def _widen(system: BorderedTridiagonal, column: BlockVector) -> BorderedTridiagonal:
     """The matrix with one more column in its border, which any elimination then carries along."""
-    turned = column.shared[:, None]
+    turned, count = column.shared[:, None], column.shared.size
+    beside = lambda a, b: jnp.pad(a, ((0, 0), (0, 1), (0, 0))) + jnp.pad(b, ((0, 0), (count, 0), (0, 0)))
     where = lambda x: (x.border, x.inner, x.corner)
     new = (
-        jnp.concatenate([system.border, column.nodes.T[:, None]], axis=1),
-        jnp.concatenate([system.inner, column.interior.T[:, None]], axis=1),
+        beside(system.border, column.nodes.T[:, None]),
+        beside(system.inner, column.interior.T[:, None]),
         jnp.block([[system.corner, turned], [turned.T, jnp.zeros((1, 1), turned.dtype)]]),
     )
     return eqx.tree_at(where, system, new)
