@@ -198,6 +198,7 @@ class Trailing(AbstractLayout):
         return a[window]
 
     def gram(self, a, b):
+        # One batched product, because products of single rows would copy every row.
         return jnp.matmul(a, b.mT).sum(0)
 
     def stack(self, rows):
