@@ -46,12 +46,26 @@ class _Interiors(eqx.Module):
 
 
 class _Chain(eqx.Module):
-    """R = L⁻¹ of every node but the separators, and R times its couplings: (step, row, column, lane)."""
+    """R = L⁻¹ of every node but the separators, and R times its couplings: (step, row, column, lane).
+
+    The couplings are to the next node, to the separator before, and to the shared unknowns, side by side as they are
+    made: taken apart they would be copied.
+    """
 
     root: Float[Array, "step state state lane"]
-    onward: Float[Array, "step state state lane"]
-    behind: Float[Array, "step state state lane"]
-    border: Float[Array, "step state parameter lane"]
+    couplings: Float[Array, "step state coupling lane"]
+
+    @property
+    def onward(self) -> Float[Array, "step state state lane"]:
+        return self.couplings[:, :, : self.root.shape[1]]
+
+    @property
+    def behind(self) -> Float[Array, "step state state lane"]:
+        return self.couplings[:, :, self.root.shape[1] : 2 * self.root.shape[1]]
+
+    @property
+    def border(self) -> Float[Array, "step state parameter lane"]:
+        return self.couplings[:, :, 2 * self.root.shape[1] :]
 
 
 class LanesFactor(AbstractFactor):
@@ -84,7 +98,7 @@ class LanesFactor(AbstractFactor):
         shared = shared - jnp.einsum("cipl,cil->p", chain.border, forward)
         reduced = BlockVector(ends.T, jnp.zeros((lanes - 1, 0), nodes.dtype), shared)
         solved = self.separators.solve(reduced)
-        chain = eqx.tree_at(lambda x: x.border, chain, jnp.concatenate([chain.border, forward[:, :, None]], axis=2))
+        chain = _Chain(chain.root, jnp.concatenate([chain.couplings, forward[:, :, None]], axis=2))
         mid = eqx.tree_at(lambda x: x.inner, mid, jnp.concatenate([mid.inner, inside], axis=1))
         return _substitute(mid, chain, solved, nodes.shape[0])
 
@@ -98,15 +112,15 @@ def _substitute(mid: _Interiors, chain: _Chain, solved: BlockVector, count: int)
     """Back-substitution, given the separators and shared unknowns; the right side is the last column of the border."""
     ends = solved.nodes.T
     before, columns = _previous(ends)[:, None], jnp.append(solved.shared, -1.0)[:, None, None]
-    # A loop of its own, because within the next one XLA would make these sums anew for every row of the block.
-    known = lax.map(lambda done: (_MUL(done.behind, before) + _MUL(done.border, columns))[:, 0], chain)
+    shared = jnp.broadcast_to(columns, (*columns.shape[:2], ends.shape[1]))
 
-    def back(after, block):
-        root, onward, known = block
-        here = -_TMUL(root, known[:, None] + _MUL(onward, after[:, None]))[:, 0]
-        return here, here
+    def back(after, here):
+        # Stored, because XLA would else make these sums anew for every row of the block.
+        known = store(_MUL(here.couplings, jnp.concatenate([after[:, None], before, shared])))
+        node = -_TMUL(here.root, known)[:, 0]
+        return node, node
 
-    _, rest = lax.scan(back, ends, (chain.root, chain.onward, known), reverse=True)
+    _, rest = lax.scan(back, ends, chain, reverse=True)
     nodes = _collect_vectors(jnp.concatenate([rest, ends[None]]), count)
     if not mid.root.shape[0]:
         return BlockVector(nodes, jnp.zeros((count - 1, 0), nodes.dtype), solved.shared)
@@ -140,11 +154,13 @@ class Lanes(AbstractKernel):
 
 def _widen(system: BorderedTridiagonal, column: BlockVector) -> BorderedTridiagonal:
     """The matrix with one more column in its border, which any elimination then carries along."""
-    turned = column.shared[:, None]
+    turned, count = column.shared[:, None], column.shared.size
+    # Padding fuses with what is done to the border next; a concatenation would copy it.
+    beside = lambda a, b: jnp.pad(a, ((0, 0), (0, 1), (0, 0))) + jnp.pad(b, ((0, 0), (count, 0), (0, 0)))
     where = lambda x: (x.border, x.inner, x.corner)
     new = (
-        jnp.concatenate([system.border, column.nodes.T[:, None]], axis=1),
-        jnp.concatenate([system.inner, column.interior.T[:, None]], axis=1),
+        beside(system.border, column.nodes.T[:, None]),
+        beside(system.inner, column.interior.T[:, None]),
         jnp.block([[system.corner, turned], [turned.T, jnp.zeros((1, 1), turned.dtype)]]),
     )
     return eqx.tree_at(where, system, new)
@@ -194,20 +210,22 @@ def _sweep_lanes(chain: BorderedTridiagonal, steps: int, lanes: int) -> tuple[_C
     behind = _previous(_TRAILING.transpose(onward[-1]))
 
     def step(carry, block):
-        schur, fill, spent = carry
+        schur, fill, spent, given = carry
         diagonal, onward, border = block
         root = _inverse_root(diagonal - schur)
-        couplings = _MUL(root, jnp.concatenate([onward, fill, border - spent], axis=1))
+        # Stored, because XLA would else make the product anew in each of its uses below.
+        couplings = store(_MUL(root, jnp.concatenate([onward, fill, border - spent], axis=1)))
         update = _TMUL(couplings[:, :size], couplings)
-        carry = (update[:, :size], -update[:, size : 2 * size], update[:, 2 * size :])
+        # What the separator before is given is summed while in cache; a sum over the stored couplings costs more.
+        given = given + _TMUL(couplings[:, size : 2 * size], couplings[:, size:])
+        carry = (update[:, :size], -update[:, size : 2 * size], update[:, 2 * size :], given)
         return carry, (root, couplings)
 
-    start = (jnp.zeros_like(diagonal[0]), behind, jnp.zeros_like(border[0]))
-    (schur, fill, spent), (root, couplings) = lax.scan(step, start, (diagonal[:-1], onward[:-1], border[:-1]))
-    onward, behind, reach = (couplings[:, :, :size], couplings[:, :, size : 2 * size], couplings[:, :, 2 * size :])
-    done = _Chain(root, onward, behind, reach)
-    across = jnp.einsum("cijl,cikl->jkl", done.behind, done.behind)
-    along = jnp.einsum("cijl,cipl->jpl", done.behind, done.border)
+    nothing = jnp.zeros_like(diagonal[0]), jnp.zeros_like(border[0])
+    start = (nothing[0], behind, nothing[1], jnp.concatenate(nothing, axis=1))
+    (schur, fill, spent, given), (root, couplings) = lax.scan(step, start, (diagonal[:-1], onward[:-1], border[:-1]))
+    done = _Chain(root, couplings)
+    across, along = given[:, :size], given[:, size:]
     leading = lambda x: jnp.moveaxis(x, -1, 0)
     flat = jnp.moveaxis(done.border, 2, 0).reshape(border.shape[2], (steps - 1) * size * lanes)
     separators = BorderedTridiagonal(

@@ -198,8 +198,8 @@ class Trailing(AbstractLayout):
         return a[window]
 
     def gram(self, a, b):
-        terms = [a[i] @ b[i].T for i in range(a.shape[0])]
-        return sum(terms[1:], terms[0]) if terms else jnp.zeros((a.shape[1], b.shape[1]), b.dtype)
+        # One batched product, because products of single rows would copy every row.
+        return jnp.matmul(a, b.mT).sum(0)
 
     def stack(self, rows):
         return jnp.concatenate([jnp.concatenate(row, axis=1) for row in rows], axis=0)
