@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from deepest.action import Action, initial_paths
 from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
-from deepest.anneal._result import Result, consistent
+from deepest.anneal._result import Result, consistent, expected
 from deepest.anneal._rung import FINE, ROUGH, Members, advance
 from deepest.minimise import AbstractMinimiser, DampedNewton, Status
 
@@ -19,6 +19,7 @@ from deepest.minimise import AbstractMinimiser, DampedNewton, Status
 _FLAT = 3e-4
 
 _advance = eqx.filter_jit(advance)
+_keep = eqx.filter_jit(Prune.keep)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,7 @@ class _Loop:
         self.action, self.ladder, self.prune, self.stop = action, ladder, prune, stop
         self.minimiser, self.progress = minimiser, progress
         self.ratios = ladder.ratios
+        self.share = float(action.level(jnp.ones(())))  # a level is this times the cost
 
     def run(self, paths: Array, parameters: Array) -> Result:
         count, rungs = paths.shape[0], self.ratios.size
@@ -121,11 +123,13 @@ class _Loop:
 
     def _wave(self, active: Bool[np.ndarray, " member"], shed: bool) -> None:
         """Take the active members to the top, shedding the worse of them on the way where `shed`."""
+        # Levels do not fall: what exceeds the highest that χ² allows waits, in case nothing better is found.
+        bound = expected(self.action)[1] if shed else np.inf
         for rung in range(self.reached[active].min() + 1, self.top + 1):
             here = active & (self.reached == rung - 1)
             last = rung == self.top
             self._climb(rung, here, FINE if last else ROUGH)
-            active = active & self.alive & (self.levels[rung] <= self._lowest())
+            active = active & self.alive & (self.levels[rung] <= min(self._lowest(), bound))
             if not active.any():
                 return
             if self.stop and not last and self._flat(rung, active):
@@ -133,7 +137,7 @@ class _Loop:
                 self.top = rung
                 return
             if shed and not last:
-                active = np.asarray(self.prune.keep(jnp.asarray(self.levels[rung]), jnp.asarray(active)))
+                active = np.asarray(_keep(self.prune, self.levels[rung], active))
 
     def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> None:
         dtype = self.members.cost.dtype
@@ -141,7 +145,7 @@ class _Loop:
         scalars = (jnp.asarray(self.ratios[rung], dtype), jnp.asarray(here), jnp.asarray(tolerance, dtype))
         self.members = _advance(self.action, self.minimiser, self.members, *scalars)
         cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
-        self.levels[rung, here] = self.action.level(cost)[here]
+        self.levels[rung, here] = self.share * cost[here]
         self.steps[rung, here] += np.asarray(self.members.steps)[here]
         self.estimates[rung, here] = np.asarray(self.members.z.shared)[here]
         self.reached[here] = rung
