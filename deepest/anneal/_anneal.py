@@ -168,7 +168,8 @@ class _Loop:
         return float(finished.min() * (1.0 + 1e-3)) if finished.size else np.inf
 
     def _settled(self) -> bool:
-        return bool(consistent(self.action, self._lowest()))
+        """Whether the search may end; at levels that χ² allows but rarely, it is worth looking for a lower one."""
+        return self._lowest() <= expected(self.action, 2.0)[1]
 
     def _result(self) -> Result:
         status = np.asarray(self.members.status).copy()

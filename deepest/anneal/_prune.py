@@ -14,8 +14,8 @@ class Prune(eqx.Module):
     level of one that has reached the end cannot win, unless it leaves its branch, and one whose level exceeds what the
     data's χ² allows is no candidate. And levels on early rungs rank the members nearly as at the end, so from each rung
     only the better `share` goes on, down to `width` members; the rest wait. As long as the lowest level at the end is
-    not consistent with χ², `batch` new members begin; when all have begun, those that wait are taken up again, best
-    first, `width` at a time.
+    more than two standard deviations of χ² too high, `batch` new members begin; when all have begun, those that wait
+    are taken up again, best first, `width` at a time.
 
     `batch` is 4 on a CPU and all members on an accelerator, where they climb side by side, unless given.
     Raises `ValueError` unless width ≥ 1, 0 < share ≤ 1 and batch ≥ 1.

@@ -18,12 +18,13 @@ from deepest.models import integrate
 from deepest.transcription import AbstractTranscription
 
 
-def expected(action: Action) -> tuple[float, float]:
+def expected(action: Action, deviations: float = 4.0) -> tuple[float, float]:
     """The lowest and the highest reduced level, two numbers, that χ² allows: within four standard deviations √(2/n) of
-    1, below it further by the state and parameters that were fitted to the n measured values."""
+    1, or another number of them, below it further by the state and parameters that were fitted to the n measured
+    values."""
     count = float(action.count)
     fitted = (action.estimable.size + len(action.estimable.names)) / count
-    width = 4.0 * np.sqrt(2.0 / count)
+    width = deviations * np.sqrt(2.0 / count)
     return float(1.0 - width - fitted), float(1.0 + width)
 
 
