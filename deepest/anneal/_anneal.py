@@ -137,7 +137,7 @@ class _Loop:
                 self.top = rung
                 return
             if shed and not last:
-                active = np.asarray(_keep(self.prune, self.levels[rung], active))
+                active = np.asarray(_keep(self.prune, jnp.asarray(self.levels[rung]), jnp.asarray(active)))
 
     def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> None:
         dtype = self.members.cost.dtype
