@@ -73,9 +73,9 @@ def test_pruning_keeps_the_winner(action, starts, whole):
 
 
 def test_waiting_members_are_taken_up_again(action, starts):
-    """Noise declared ten times too large: no level is consistent with χ², so that nothing may stay behind unseen."""
+    """Noise declared ten times too small: no level is as low as χ² allows, so that nothing may stay behind unseen."""
     times, _, values = data(0)
-    tight = dp.Observations(times, values, components=MEASURED, noise=5.0)
+    tight = dp.Observations(times, values, components=MEASURED, noise=0.05)
     strict = dp.Action(dp.models.Lorenz96(SITES, dp.Unknown(6.0, 10.0)), tight, dp.HermiteSimpson())
     result = dp.anneal(strict, dp.Ladder(rungs=12), starts=starts, prune=dp.Prune(width=1))
     assert not result.report.consistent
