@@ -37,7 +37,12 @@ def found(result: Result) -> Rows:
     elif not report.consistent:
         yield "advice", "the path is closer to the data than the noise allows: is the noise smaller than given?"
     if report.gap is None:
-        yield "second level", f"none: all {report.finished} members at the top share the lowest"
+        shared = (
+            "one member reached the top"
+            if report.finished == 1
+            else f"all {report.finished} at the top share the lowest"
+        )
+        yield "second level", f"none: {shared}"
     else:
         yield "second level", f"A₁ − A₀ = {report.gap:.3g}, e^(−gap) = {report.power}"
     yield "members", f"{report.finished} of {result.status.size} reached the top, {report.winners} the lowest level"

@@ -34,6 +34,7 @@ def velocity(
     mismatch = eqx.filter_closure_convert(lambda v, t, x, p, args: momentum(lagrangian, t, x, v, args) - p, p, *given)
     v = _root(*(jax.tree.map(_still, tree) for tree in (mismatch, given)))
     # A step of Newton's method doubles the digits, and makes 2k + 1 derivatives exact where k were: none are at first.
+    # An implicit rule would differentiate as often, but not inside another root's search, as `InverseLegendre` needs.
     for _ in range(2):
         v = v - solve(jax.jacfwd(mismatch)(v, *given), mismatch(v, *given))
     return v

@@ -151,7 +151,14 @@ def finder(given: optx.AbstractRootFinder | None, dtype) -> optx.AbstractRootFin
     return optx.Chord(rtol=tolerance, atol=tolerance) if given is None else given
 
 
-class GaussLegendre(AbstractStages):
+class AbstractGauss(AbstractStages):
+    """Stages at Gauss points, where one matrix serves x and p alike, so that y may be of any structure."""
+
+    def coefficients(self, y):
+        return jax.tree.map(lambda leaf: self.tableau.first, y)
+
+
+class GaussLegendre(AbstractGauss):
     """Collocation at `stages` Gauss points: order 2 · stages, reversible, symplectic for any Hamiltonian.
 
     For one ODE term and y of any structure; keeps every quadratic first integral. One, two or three stages or more.
@@ -170,11 +177,8 @@ class GaussLegendre(AbstractStages):
     def tableau(self) -> PartitionedTableau:
         return PartitionedTableau.paired(gauss_nodes(self.stages), 2 * self.stages)
 
-    def coefficients(self, y):
-        return jax.tree.map(lambda leaf: self.tableau.first, y)
 
-
-class ImplicitMidpoint(AbstractStages):
+class ImplicitMidpoint(AbstractGauss):
     """y_1 = y_0 + h f((y_0 + y_1)/2): second order, reversible, symplectic for any Hamiltonian.
 
     For one ODE term and y of any structure: Gauss's method of one stage. Source: [hairer2006].
@@ -186,9 +190,6 @@ class ImplicitMidpoint(AbstractStages):
     @property
     def tableau(self) -> PartitionedTableau:
         return PartitionedTableau.paired(gauss_nodes(1), 2)
-
-    def coefficients(self, y):
-        return jax.tree.map(lambda leaf: self.tableau.first, y)
 
 
 class LobattoIIIAB(AbstractStages):
