@@ -136,14 +136,15 @@ class _Loop:
                 self._climb(rung, active, FINE)
                 self.top = rung
                 return
-            if shed and not last:
+            if shed and not last and active.sum() > self.prune.width:
                 active = np.asarray(_keep(self.prune, jnp.asarray(self.levels[rung]), jnp.asarray(active)))
 
     def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> None:
         dtype = self.members.cost.dtype
         tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
-        scalars = (jnp.asarray(self.ratios[rung], dtype), jnp.asarray(here), jnp.asarray(tolerance, dtype))
-        self.members = _advance(self.action, self.minimiser, self.members, *scalars)
+        self.members = _advance(
+            self.action, self.minimiser, self.members, dtype.type(self.ratios[rung]), here, dtype.type(tolerance)
+        )
         cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
         self.levels[rung, here] = self.share * cost[here]
         self.steps[rung, here] += np.asarray(self.members.steps)[here]

@@ -14,7 +14,7 @@ from deepest.linalg import BlockVector
 from deepest.minimise import AbstractMinimiser, DampedNewton, Status, implicit
 
 # A rung needs its minimum only well enough to start the next one; the last is worth polishing.
-ROUGH, FINE = 1e-4, 1e-9
+ROUGH, FINE = 1e-4, 1e-12
 
 
 class Members(eqx.Module):

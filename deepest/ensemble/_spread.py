@@ -49,8 +49,12 @@ def spread(
 
 
 def _local(function, members: Any, active, vectorise: bool):
-    keep = lambda member: member
-    run = lambda pair: lax.cond(pair[1], function, keep, pair[0])
     if vectorise:
-        return jax.vmap(lambda *pair: run(pair))(members, active)
-    return lax.map(run, (members, active))
+        return jax.vmap(lambda member, on: lax.cond(on, function, lambda m: m, member))(members, active)
+    order = jnp.argsort(~active, stable=True)
+
+    def one(k, members):
+        moved = function(jax.tree.map(lambda x: x[order[k]], members))
+        return jax.tree.map(lambda old, new: old.at[order[k]].set(new), members, moved)
+
+    return lax.fori_loop(0, jnp.sum(active), one, members)

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from deepest.linalg import BlockVector
 
@@ -23,6 +24,13 @@ class Box(eqx.Module):
         if self.states:
             return jax.tree.map(jnp.clip, z, self.lower, self.upper)
         return BlockVector(z.nodes, z.interior, jnp.clip(z.shared, self.lower.shared, self.upper.shared))
+
+    def touches(self, z: BlockVector) -> Bool[Array, ""]:
+        """Whether any component sits at a bound."""
+        one = lambda z, low, high: jnp.any((z <= low) | (z >= high))
+        if self.states:
+            return jnp.any(jnp.stack(jax.tree.leaves(jax.tree.map(one, z, self.lower, self.upper))))
+        return one(z.shared, self.lower.shared, self.upper.shared)
 
     def free(self, z: BlockVector, gradient: BlockVector) -> BlockVector:
         """1 where a component may move, 0 where it sits at a bound and descent would leave the box."""

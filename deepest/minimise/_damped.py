@@ -12,7 +12,7 @@ from deepest.minimise._status import Status
 
 
 class _Trial(eqx.Module):
-    """One direction tried: the point, its cost, and whether it is taken."""
+    """One direction tried: the point, its cost, whether it is taken, and what it leaves of the decrease at most."""
 
     z: BlockVector
     cost: Float[Array, ""]
@@ -20,6 +20,7 @@ class _Trial(eqx.Module):
     damping: Float[Array, ""]
     tries: Array
     accepted: Bool[Array, ""]
+    left: Float[Array, ""]
     limited: Bool[Array, ""]
 
 
@@ -80,19 +81,24 @@ class DampedNewton(AbstractMinimiser):
                 z = problem.bounds.clip(z)
                 step = jax.tree.map(jnp.subtract, z, state.z)
             weighed = jax.tree.map(jnp.multiply, scale, step)
-            predicted = 0.5 * (trial.damping * dot(step, weighed) - dot(gradient, step))
+            held = trial.damping * dot(step, weighed)
+            predicted = 0.5 * (held - dot(gradient, step))
             cost = problem.cost(z)
             accepted = quadratic.cost - cost >= 1e-4 * predicted - slack
             damping = jnp.where(accepted, trial.damping, jnp.maximum(6.0 * trial.damping, 1e-8))
-            limited = trial.damping * dot(step, weighed) > -0.5 * dot(gradient, step)
-            return _Trial(z, cost, predicted, damping, trial.tries + 1, accepted, limited)
+            limited = held > -0.5 * dot(gradient, step)
+            # A full step leaves what the model missed and what the damping held back, unless bounds cut it short.
+            left = jnp.abs(predicted - quadratic.cost + cost) + held
+            if problem.bounds is not None:
+                left = jnp.where(problem.bounds.touches(z), jnp.inf, left)
+            return _Trial(z, cost, predicted, damping, trial.tries + 1, accepted, left, limited)
 
         def unsettled(trial):
             left = (trial.damping < 1e12) & (state.steps + trial.tries < self.limit)
             return ~trial.accepted & left
 
-        no = jnp.asarray(False)
-        blank = _Trial(state.z, state.cost, jnp.zeros_like(state.cost), state.damping, jnp.asarray(0), no, no)
+        no, zero = jnp.asarray(False), jnp.zeros_like(state.cost)
+        blank = _Trial(state.z, state.cost, zero, state.damping, jnp.asarray(0), no, zero, no)
         return lax.while_loop(unsettled, attempt, blank)
 
     def _judge(self, state: _State, trial: _Trial, floor, tolerance) -> _State:
@@ -105,7 +111,9 @@ class DampedNewton(AbstractMinimiser):
         damped = small & trial.limited & (trial.damping > floor)
         stuck = damped & (trial.tries > 1)
         factor = jnp.where(damped, 0.125, factor)
-        converged = small & ~damped
+        # Where the model holds and the step leaves next to nothing, no second step need show it.
+        foreseen = trial.accepted & (ratio > 0.75) & ~trial.limited & (trial.left < tolerance * trial.cost)
+        converged = foreseen | (small & ~damped)
         stalled = stuck | (~trial.accepted & (state.steps + trial.tries < self.limit))
         status = jnp.where(converged, Status.converged, jnp.where(stalled, Status.stalled, Status.step_limit))
         z, cost = jax.tree.map(
