@@ -171,6 +171,20 @@ def test_the_ladder_inside_jit_vmap_and_grad(action, starts, whole):
     np.testing.assert_allclose(slope, measured, rtol=1e-4)  # differences of 1e-3: error about 1e-6 relative, and rungs'
 
 
+def test_a_fine_ladder_leaves_out_rungs_that_cost_nothing(action, starts, whole):
+    """The same levels at the top with fewer steps; R_f never grows by more than `largest`, and every rung on request."""
+    few, fine = tuple(x[:2] for x in starts), dp.Ladder(factor=1.5, rungs=68)
+    run = lambda ladder: dp.anneal(action, ladder, starts=few, prune=None, stop=False)
+    some, every = run(fine), run(dp.Ladder(factor=1.5, rungs=68, largest=1.0))
+    climbed = np.flatnonzero(np.isfinite(some.levels).all(axis=1))
+    assert np.isfinite(every.levels).all()
+    assert 2 <= np.diff(climbed).max() <= 3
+    assert 1.5 ** np.diff(climbed).max() <= fine.largest
+    assert some.steps.sum() < 0.9 * every.steps.sum()
+    np.testing.assert_allclose(some.levels[-1], every.levels[-1], rtol=1e-6)
+    np.testing.assert_array_equal(np.isnan(some.levels), some.steps == 0)
+
+
 def test_climb_prunes_like_a_mask(action, starts):
     _, levels = dp.climb(action, *starts, dp.Ladder(rungs=5), prune=dp.Prune(width=2))
     np.testing.assert_array_equal(np.isfinite(levels).sum(1), [8, 4, 2, 2, 2])

@@ -125,21 +125,25 @@ class _Loop:
         """Take the active members to the top, shedding the worse of them on the way where `shed`."""
         # Levels do not fall: what exceeds the highest that χ² allows waits, in case nothing better is found.
         bound = expected(self.action)[1] if shed else np.inf
-        for rung in range(self.reached[active].min() + 1, self.top + 1):
-            here = active & (self.reached == rung - 1)
-            last = rung == self.top
-            self._climb(rung, here, FINE if last else ROUGH)
-            active = active & self.alive & (self.levels[rung] <= min(self._lowest(), bound))
-            if not active.any():
+        stride = 1
+        while active.any():
+            before = int(self.reached[active].min())
+            rung = min(before + stride, self.top)
+            here, last = active & (self.reached < rung), rung == self.top
+            steps = self._climb(rung, here, FINE if last else ROUGH)
+            active = active & self.alive & (~here | (self.levels[rung] <= min(self._lowest(), bound)))
+            if last:
                 return
-            if self.stop and not last and self._flat(rung, active):
-                self._climb(rung, active, FINE)
+            if self.stop and self._flat(before, rung, here & active):
+                self._climb(rung, here & active, FINE)
                 self.top = rung
                 return
-            if shed and not last and active.sum() > self.prune.width:
+            if shed and active.sum() > self.prune.width:
                 active = np.asarray(_keep(self.prune, jnp.asarray(self.levels[rung]), jnp.asarray(active)))
+            stride = self.ladder.stride(stride, easy=steps == 1)
 
-    def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> None:
+    def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> int:
+        """Take members to a rung; the most steps that one of them took."""
         dtype = self.members.cost.dtype
         tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
         self.members = _advance(
@@ -147,7 +151,8 @@ class _Loop:
         )
         cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
         self.levels[rung, here] = self.share * cost[here]
-        self.steps[rung, here] += np.asarray(self.members.steps)[here]
+        steps = np.asarray(self.members.steps)[here]
+        self.steps[rung, here] += steps
         self.estimates[rung, here] = np.asarray(self.members.z.shared)[here]
         self.reached[here] = rung
         self.alive &= ~here | (np.isfinite(cost) & (status != Status.not_finite))
@@ -155,13 +160,15 @@ class _Loop:
             level = np.nanmin(self.levels[rung]) if np.isfinite(self.levels[rung]).any() else np.nan
             report = Progress(rung, self.ratios.size, self.ratios[rung], int(here.sum()), here.size, float(level))
             self.progress(report)
+        return int(steps.max())
 
-    def _flat(self, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
-        if rung == 0:
+    def _flat(self, before: int, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
+        """Whether the lowest level has changed by next to nothing a rung since the one before, and χ² allows it."""
+        if before < 0 or not active.any():
             return False
         lowest = np.flatnonzero(active)[np.argmin(self.levels[rung, active])]
-        now, before = self.levels[rung, lowest], self.levels[rung - 1, lowest]
-        return bool(abs(now - before) <= _FLAT * now) and consistent(self.action, now)
+        now, then = self.levels[rung, lowest], self.levels[before, lowest]
+        return bool(abs(now - then) <= _FLAT * (rung - before) * now) and consistent(self.action, now)
 
     def _lowest(self) -> float:
         """The lowest level at the top; nothing can win that is above it. A margin lets equals finish."""

@@ -10,13 +10,15 @@ class Ladder(eqx.Module):
 
     The ratio is per interval, in the ½-sum form of the action (dimension: state units in the measurement's).
     The default climbs from 1e-6 to 7.6e5. Large factors cost nothing as long as each rung starts in the basin of the
-    previous minimum; 3 to 5 has kept every basin that 1.5 keeps. Raises `ValueError` unless start > 0, factor > 1 and
-    rungs ≥ 1. Source: [ye2015].
+    previous minimum; 3 to 5 has kept every basin that 1.5 keeps. So `anneal` leaves out rungs of a finer ladder where
+    every member reached the minimum in one step: R_f then grows by up to `largest` at once. `largest=1` climbs every
+    rung. Raises `ValueError` unless start > 0, factor > 1, rungs ≥ 1 and largest ≥ 1. Source: [ye2015].
     """
 
     start: float = 1e-6
     factor: float = 5.0
     rungs: int = 18
+    largest: float = 5.0
 
     def __check_init__(self):
         if not (np.isfinite(self.start) and self.start > 0):
@@ -25,11 +27,18 @@ class Ladder(eqx.Module):
             raise ValueError(f"A ladder climbs by a factor above 1; received factor={self.factor}.")
         if self.rungs < 1:
             raise ValueError(f"A ladder has at least one rung; received rungs={self.rungs}.")
+        if not self.largest >= 1:
+            raise ValueError(f"A ladder's largest growth at once is 1 or more; received largest={self.largest}.")
 
     @property
     def ratios(self) -> Float[np.ndarray, " rung"]:
         """R_f/R_m on every rung."""
         return self.start * self.factor ** np.arange(self.rungs)
+
+    def stride(self, last: int, *, easy: bool) -> int:
+        """How many rungs to climb next, after `last` at once: one more where that was `easy`, or one."""
+        most = int(np.log(self.largest) / np.log(self.factor) + 1e-9)
+        return max(1, min(last + 1, most)) if easy else 1
 
     def check(self, dtype: type | np.dtype) -> None:
         """Raise `ValueError` where the ladder ends higher than `dtype` can carry.

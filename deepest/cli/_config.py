@@ -64,8 +64,8 @@ def read(path: Path) -> Plan:
 
 def _ladder(table: dict[str, Any]) -> Ladder:
     default = Ladder()
-    start, factor = (float(table.get(key, getattr(default, key))) for key in ("start", "factor"))
-    return Ladder(start, factor, table.get("rungs", default.rungs))
+    start, factor, largest = (float(table.get(key, getattr(default, key))) for key in ("start", "factor", "largest"))
+    return Ladder(start, factor, table.get("rungs", default.rungs), largest)
 
 
 def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:

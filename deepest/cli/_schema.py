@@ -40,7 +40,7 @@ TABLES: dict[str, dict[str, Kind]] = {
     "data": {"file": TEXT, "time": TEXT, "columns": TEXTS, "components": WHOLES, "noise": NUMBERS},
     "state": {"spread": RANGE, "bounds": RANGE},
     "transcription": {"name": TEXT, "steps": WHOLE, "convention": TEXT},
-    "ladder": {"start": NUMBER, "factor": NUMBER, "rungs": WHOLE},
+    "ladder": {"start": NUMBER, "factor": NUMBER, "rungs": WHOLE, "largest": NUMBER},
     "ensemble": {"members": WHOLE, "seed": WHOLE},
     "output": {"file": TEXT, "plots": SWITCH},
 }

@@ -96,15 +96,15 @@ def _draw(ax: Axes, result: Result, series: np.ndarray) -> list[Line2D]:
     for member in sorted(range(len(fates)), key=lambda m: [*_FATES].index(fates[m])):
         fate = fates[member]
         colour = accent(0) if fate == "lowest level" else ink()
-        (line,) = ax.plot(result.ratios, series[:, member], color=colour, **_FATES[fate])
+        known = np.flatnonzero(np.isfinite(series[:, member]))  # a line leads over rungs that were left out
+        (line,) = ax.plot(result.ratios[known], series[known, member], color=colour, **_FATES[fate])
         line.set_gid(f"member {member}")
         if fate not in labelled:
             line.set_label(fate)
             labelled.add(fate)
-        known = np.flatnonzero(np.isfinite(series[:, member]))
         ended = fate in ("left at an earlier rung", "failed")
         if known.size and (ended or known.size == 1):
-            line.set(marker="x" if fate == "failed" else "o", markersize=3.5, markevery=[int(known[-1])])
+            line.set(marker="x" if fate == "failed" else "o", markersize=3.5, markevery=[known.size - 1])
         lines.append(line)
     return lines
 
