@@ -172,7 +172,7 @@ def test_the_ladder_inside_jit_vmap_and_grad(action, starts, whole):
 
 
 def test_a_fine_ladder_leaves_out_rungs_that_cost_nothing(action, starts, whole):
-    """The same levels at the top with fewer steps; R_f never grows by more than `largest`, and every rung on request."""
+    """The same levels at the top with fewer steps; R_f grows by no more than `largest` at once. Every rung if asked."""
     few, fine = tuple(x[:2] for x in starts), dp.Ladder(factor=1.5, rungs=68)
     run = lambda ladder: dp.anneal(action, ladder, starts=few, prune=None, stop=False)
     some, every = run(fine), run(dp.Ladder(factor=1.5, rungs=68, largest=1.0))
@@ -229,6 +229,7 @@ def test_members_are_shared_over_devices():
             r"Starts must be paths \(members, 41, 10\)",
         ),
         (lambda a: dp.Ladder(factor=1.0), "factor above 1"),
+        (lambda a: dp.Ladder(largest=0.5), "1 or more"),
         (lambda a: dp.Ladder(start=0.0), "positive R_f/R_m"),
         (lambda a: dp.Prune(width=0), "width ≥ 1"),
         (lambda a: dp.Prune(batch=0), "batch ≥ 1"),

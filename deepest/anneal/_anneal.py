@@ -146,9 +146,8 @@ class _Loop:
         """Take members to a rung; the most steps that one of them took."""
         dtype = self.members.cost.dtype
         tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
-        self.members = _advance(
-            self.action, self.minimiser, self.members, dtype.type(self.ratios[rung]), here, dtype.type(tolerance)
-        )
+        scalars = (dtype.type(self.ratios[rung]), jnp.asarray(here), dtype.type(tolerance))
+        self.members = _advance(self.action, self.minimiser, self.members, *scalars)
         cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
         self.levels[rung, here] = self.share * cost[here]
         steps = np.asarray(self.members.steps)[here]

@@ -1,4 +1,4 @@
-"""Bordered block-tridiagonal systems: factor, solve, log-determinant.
+"""Bordered block-tridiagonal systems, and the staircases of boundary value problems: factor, solve, log-determinant.
 
 A path problem has one symmetric matrix: blocks of one size along the nodes of a chain, each coupled to
 its two neighbours, interior blocks that belong to one interval, and a border for unknowns
@@ -19,4 +19,7 @@ from deepest.linalg._lanes import Lanes as Lanes
 from deepest.linalg._layout import AbstractLayout as AbstractLayout
 from deepest.linalg._layout import Leading as Leading
 from deepest.linalg._layout import Trailing as Trailing
+from deepest.linalg._staircase import Rows as Rows
+from deepest.linalg._staircase import Staircase as Staircase
+from deepest.linalg._staircase import StaircaseFactor as StaircaseFactor
 from deepest.linalg._sweep import Sweep as Sweep

@@ -87,7 +87,7 @@ class Tracking(eqx.Module):
         density = self._between(self.density, t)
         return 0.5 * jnp.vdot(gap, density @ gap if density.ndim == 2 else density * gap)
 
-    def _between(self, nodes: np.ndarray, t) -> Array:
+    def _between(self, nodes: Array | np.ndarray, t) -> Array:
         """Linear in time between the nodes."""
         times, at = (jnp.asarray(a, jnp.result_type(float)) for a in (self.observations.times, nodes))
         k = jnp.clip(jnp.searchsorted(times, t, side="right") - 1, 0, times.size - 2)

@@ -3,7 +3,7 @@
 Separable H = T(p) + V(x): `SymplecticEuler` … `BlanesMoan6`, explicit. Any H: `ImplicitMidpoint`, `GaussLegendre`,
 `LobattoIIIAB`, implicit, and `Tao`, explicit in two copies of phase space. From a Lagrangian: `Galerkin`.
 
-Uses `mechanics`.
+Uses `mechanics`, `transcription`.
 """
 
 from deepest.symplectic._extended import Tao as Tao
@@ -20,5 +20,5 @@ from deepest.symplectic._stages import AbstractStages as AbstractStages
 from deepest.symplectic._stages import GaussLegendre as GaussLegendre
 from deepest.symplectic._stages import ImplicitMidpoint as ImplicitMidpoint
 from deepest.symplectic._stages import LobattoIIIAB as LobattoIIIAB
-from deepest.symplectic._stages import PartitionedTableau as PartitionedTableau
 from deepest.symplectic._variational import Galerkin as Galerkin
+from deepest.transcription import PartitionedTableau as PartitionedTableau

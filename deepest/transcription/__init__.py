@@ -21,3 +21,7 @@ from deepest.transcription._collocation import Trapezoid as Trapezoid
 from deepest.transcription._interval import ImplicitMidpoint as ImplicitMidpoint
 from deepest.transcription._interval import OneStep as OneStep
 from deepest.transcription._interval import RungeKutta4 as RungeKutta4
+from deepest.transcription._stages import PartitionedTableau as PartitionedTableau
+from deepest.transcription._stages import gauss_nodes as gauss_nodes
+from deepest.transcription._stages import lagrange as lagrange
+from deepest.transcription._stages import lobatto_nodes as lobatto_nodes

@@ -1,0 +1,20 @@
+"""Every method for boundary value problems, and which of them a quick test takes."""
+
+import pytest
+
+from deepest.boundary import Gauss, Lobatto, MultipleShooting, SingleShooting
+
+METHODS = {
+    "gauss": Gauss(3),
+    "lobatto": Lobatto(4),
+    "multiple": MultipleShooting(),
+    "single": SingleShooting(),
+}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+SLOW = [pytest.mark.slow]  # shooting takes its time to compile
+
+
+def some(*quick):
+    """Every method, slow but for these."""
+    each = [pytest.param(m, id=name, marks=[] if name in quick else SLOW) for name, m in METHODS.items()]
+    return pytest.mark.parametrize("method", each)

@@ -1,0 +1,228 @@
+"""Two-point boundary value problems against closed forms, other solvers, and each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from methods import SLOW, every_method, some
+from scipy import integrate, optimize
+
+from deepest import boundary, mechanics
+from deepest.boundary import Annealed, Gauss, Guess, Lobatto, MultipleShooting, Refine, Status, System
+
+# ---- First-order systems with closed forms ----
+
+
+def bratu(strength=1.0):
+    """y″ + λ e^y = 0 with y(0) = y(1) = 0: two solutions for λ < 3.51."""
+    problem = System(lambda t, y, q: jnp.stack([y[1], -strength * jnp.exp(y[0])]))
+    return problem, boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0], yb[0]]))
+
+
+BRATU = bratu()  # one function, so that it is compiled once
+
+
+def bratu_exact(t, branch, strength=1.0):
+    """y and y′ with θ = √(2λ) cosh(θ/4), which has two roots."""
+    bracket = [(0.1, 4.79), (4.8, 20.0)][branch]
+    theta = optimize.brentq(lambda x: x - np.sqrt(2 * strength) * np.cosh(x / 4), *bracket, xtol=1e-14)
+    value = -2 * np.log(np.cosh((t - 0.5) * theta / 2) / np.cosh(theta / 4))
+    return np.stack([value, -theta * np.tanh((t - 0.5) * theta / 2)], axis=-1)
+
+
+def bump(times, height):
+    shape = np.sin(np.pi * times)
+    return np.stack([height * shape, height * np.pi * np.cos(np.pi * times)], axis=1)
+
+
+@every_method
+@pytest.mark.parametrize(("branch", "height"), [(0, 0.1), (1, 4.0)])
+def test_both_branches_of_bratus_problem(method, branch, height):
+    times = np.linspace(0.0, 1.0, 33)
+    solution = boundary.solve(*BRATU, method, Guess(times, bump(times, height)))
+    assert Status(int(solution.status)) == Status.converged, solution.sentence
+    np.testing.assert_allclose(solution.y, bratu_exact(np.asarray(solution.times), branch), rtol=0, atol=2e-7)
+    between = np.array([0.013, 0.4, 0.777])
+    np.testing.assert_allclose(solution(between), bratu_exact(between, branch), rtol=0, atol=2e-5)
+
+
+COLLOCATION = [
+    (Gauss(2), 4),
+    (Lobatto(3), 4),
+    *(pytest.param(Gauss(s), 2 * s, marks=SLOW) for s in (1, 3)),
+    *(pytest.param(Lobatto(s), 2 * s - 2, marks=SLOW) for s in (2, 4)),
+]
+
+
+@pytest.mark.parametrize(("method", "order"), COLLOCATION, ids=lambda x: str(x))
+def test_collocation_has_its_order_at_the_nodes(method, order):
+    steep = bratu(3.0)
+
+    def error(count):
+        times = np.linspace(0.0, 1.0, count + 1)
+        solution = boundary.solve(*steep, method, Guess(times, bump(times, 0.5)), tolerance=1e-12)
+        assert int(solution.status) == Status.converged
+        return np.max(np.abs(solution.y - bratu_exact(times, 0, 3.0)))
+
+    counts = np.array([4, 8, 16]) * (2 if order < 6 else 1)
+    errors = [error(count) for count in counts]
+    slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
+    assert abs(slope - order) < 0.35
+
+
+@some("lobatto", "single")
+def test_an_eigenvalue_is_an_unknown_parameter(method):
+    """y″ + k² y = 0, y(0) = y(1) = 0, y′(0) = k: k = 2π and y = sin 2πt near the guess."""
+    problem = System(lambda t, y, q: jnp.stack([y[1], -(q[0] ** 2) * y[0]]))
+    conditions = boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0], yb[0], ya[1] - q[0]]))
+    times = np.linspace(0.0, 1.0, 25)
+    path = np.stack([np.sin(6.0 * times), 6.0 * np.cos(6.0 * times)], axis=1)
+    solution = boundary.solve(problem, conditions, method, Guess(times, path, parameters=[6.0]))
+    assert int(solution.status) == Status.converged
+    np.testing.assert_allclose(solution.parameters, [2 * np.pi], rtol=1e-7)
+    np.testing.assert_allclose(solution.y[:, 0], np.sin(2 * np.pi * np.asarray(solution.times)), rtol=0, atol=1e-6)
+
+
+def test_the_period_of_van_der_pols_oscillator():
+    """With μ = 1 it is 6.6632868593231; time is counted in periods, and x = 0 at its start."""
+    problem = System(lambda t, y, q: q[0] * jnp.stack([y[1], (1.0 - y[0] ** 2) * y[1] - y[0]]))
+    conditions = boundary.Conditions(lambda ya, yb, q: jnp.concatenate([yb - ya, ya[:1]]))
+    times = np.linspace(0.0, 1.0, 65)
+    path = 2.0 * np.stack([np.sin(2 * np.pi * times), np.cos(2 * np.pi * times)], axis=1)
+    solution = boundary.solve(problem, conditions, Gauss(4), Guess(times, path, parameters=[6.0]), tolerance=1e-11)
+    assert int(solution.status) == Status.converged
+    np.testing.assert_allclose(solution.parameters[0], 6.6632868593231, rtol=1e-10)
+
+
+def test_a_forced_oscillator_swings_with_its_force():
+    """x″ + x/5 + 2x = cos t, periodic over 2π: x = (cos t + sin t/5)/(1 + 1/25)."""
+    problem = System(lambda t, y, q: jnp.stack([y[1], jnp.cos(t) - 0.2 * y[1] - 2.0 * y[0]]))
+    times = np.linspace(0.0, 2 * np.pi, 41)
+    solution = boundary.solve(problem, boundary.Periodic(), Gauss(3), Guess(times, np.zeros((41, 2))))
+    exact = (np.cos(times) + 0.2 * np.sin(times)) / 1.04
+    np.testing.assert_allclose(solution.y[:, 0], exact, rtol=0, atol=1e-8)
+    assert int(solution.steps) == 1  # a linear problem
+
+
+# ---- Refinement ----
+
+
+def layer(width):
+    """ε² y″ = y with y(0) = 1, y(1) = 0: a layer of width ε at the start."""
+    problem = System(lambda t, y, q: jnp.stack([y[1], y[0] / width**2]))
+    conditions = boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0] - 1.0, yb[0]]))
+    exact = lambda t: np.sinh((1.0 - t) / width) / np.sinh(1.0 / width)
+    return problem, conditions, exact
+
+
+def test_the_mesh_is_refined_where_the_layer_is():
+    problem, conditions, exact = layer(0.01)
+    times = np.linspace(0.0, 1.0, 11)
+    solution = boundary.solve(
+        problem, conditions, Lobatto(3), Guess(times, np.zeros((11, 2))), refine=Refine(tolerance=1e-4)
+    )
+    assert int(solution.status) == Status.converged
+    assert float(jnp.max(solution.defects)) <= 1e-4
+    fine = np.linspace(0.0, 1.0, 500)
+    np.testing.assert_allclose(solution(fine)[:, 0], exact(fine), rtol=0, atol=1e-6)
+    widths = np.diff(solution.times)
+    assert widths[0] < 0.05 * widths[-1]
+    even = boundary.solve(
+        problem, conditions, Lobatto(3), Guess(np.linspace(0.0, 1.0, widths.size + 1), np.zeros((widths.size + 1, 2)))
+    )
+    assert float(jnp.max(even.defects)) > 30 * float(jnp.max(solution.defects))
+
+
+def test_a_mesh_that_may_not_grow_is_said():
+    problem, conditions, _ = layer(0.001)
+    guess = Guess(np.linspace(0.0, 1.0, 11), np.zeros((11, 2)))
+    solution = boundary.solve(problem, conditions, Lobatto(3), guess, refine=Refine(tolerance=1e-6, intervals=20))
+    assert int(solution.status) == Status.mesh_limit
+    assert "intervals=" in solution.sentence
+
+
+def test_scipys_solver_agrees():
+    """A nonlinear problem of its documentation, to the tolerance of both."""
+    times = np.linspace(0.0, 1.0, 33)
+    guess = np.zeros((33, 2))
+    guess[:, 0] = 3.0
+    ours = boundary.solve(*BRATU, Lobatto(4), Guess(times, guess), refine=Refine(tolerance=1e-6))
+    theirs = integrate.solve_bvp(
+        lambda x, y: np.vstack([y[1], -np.exp(y[0])]), lambda a, b: np.array([a[0], b[0]]), times, guess.T, tol=1e-6
+    )
+    fine = np.linspace(0.0, 1.0, 100)
+    np.testing.assert_allclose(ours(fine), theirs.sol(fine).T, rtol=0, atol=1e-6)
+
+
+# ---- Derivatives, batches ----
+
+
+@some("gauss")
+def test_derivatives_are_those_of_the_closed_form(method):
+    """dy(½)/dλ and d²y(½)/dλ² of Bratu's problem."""
+    times = np.linspace(0.0, 1.0, 17)
+
+    def middle(strength):
+        solution = boundary.solve(*bratu(strength), method, Guess(times, bump(times, 0.1)), tolerance=1e-12)
+        return solution(0.5)[0]
+
+    exact = lambda strength: bratu_exact(np.asarray(0.5), 0, strength)[0]
+    step = 1e-3
+    first = (exact(1 + step) - exact(1 - step)) / (2 * step)
+    second = (exact(1 + step) - 2 * exact(1.0) + exact(1 - step)) / step**2
+    one = jnp.asarray(1.0)
+    np.testing.assert_allclose(jax.grad(middle)(one), first, rtol=2e-6)
+    np.testing.assert_allclose(jax.jvp(middle, (one,), (one,))[1], first, rtol=2e-6)
+    if isinstance(method, (Gauss, Lobatto)):
+        np.testing.assert_allclose(jax.jit(jax.hessian(middle))(one), second, rtol=1e-4)
+
+
+# ---- Bad input ----
+
+TIMES = np.linspace(0.0, 1.0, 5)
+
+
+def linear():
+    return boundary.Variational(mechanics.ModelError(lambda t, x, args: -x, 1.0), dimension=2)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (lambda: Guess([0.0, 0.0], np.zeros((2, 1))), "must increase"),
+        (lambda: Guess(TIMES, np.zeros((4, 1))), r"shape \(5, D\)"),
+        (lambda: Gauss(0), "at least one point"),
+        (lambda: Lobatto(1), "at least two points"),
+        (lambda: Annealed(Gauss(), start=2.0), "0 < start < 1"),
+        (lambda: Refine(tolerance=0.0), "tolerance > 0"),
+        (
+            lambda: boundary.solve(*BRATU, Gauss(), Guess(TIMES, np.zeros((5, 3)))),
+            r"conditions, as an array|must return",
+        ),
+        (lambda: boundary.solve(BRATU[0], boundary.natural(), Gauss(), Guess(TIMES, np.zeros((5, 2)))), "no momenta"),
+        (lambda: boundary.solve(*BRATU, Annealed(Gauss()), Guess(TIMES, np.zeros((5, 2)))), "R_f to anneal"),
+        (
+            lambda: boundary.solve(*BRATU, MultipleShooting(), Guess(TIMES, np.zeros((5, 2))), refine=Refine()),
+            "Only collocation",
+        ),
+        (
+            lambda: boundary.solve(linear(), boundary.mixed({5: 0.0}), Gauss(), Guess(TIMES, np.zeros((5, 2)))),
+            "Component 5",
+        ),
+        (
+            lambda: boundary.solve(linear(), boundary.fixed([1.0], [1.0]), Gauss(), Guess(TIMES, np.zeros((5, 3)))),
+            r"\(5, 2\)",
+        ),
+    ],
+)
+def test_bad_input_is_refused(bad, said):
+    with pytest.raises(ValueError, match=said):
+        bad()
+
+
+def test_a_singular_problem_is_said():
+    """A periodic orbit without a condition for its phase."""
+    problem = System(lambda t, y, q: jnp.stack([y[1], -y[0]]))
+    times = np.linspace(0.0, 2 * np.pi, 41)
+    solution = boundary.solve(problem, boundary.Periodic(), Gauss(8), Guess(times, np.ones((41, 2))))
+    assert Status(int(solution.status)) in (Status.singular, Status.stalled, Status.converged)
