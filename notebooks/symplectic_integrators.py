@@ -42,7 +42,7 @@ jax.config.update("jax_enable_x64", True)
 # %% [markdown]
 # ## A planet, for two hundred years
 #
-# Kepler's problem with eccentricity 0.6: $H = \tfrac12 p^2 - 1/|x|$. `separable_terms` makes the two halves that
+# Kepler's problem with eccentricity 0.2: $H = \tfrac12 p^2 - 1/|x|$. `separable_terms` makes the two halves that
 # explicit solvers want.
 
 
@@ -56,62 +56,74 @@ def potential(t, x, args):
 
 
 YEARS, PERIOD = 200, 2 * np.pi
-start = (jnp.array([0.4, 0.0]), jnp.array([0.0, 2.0]))
+start = (jnp.array([0.8, 0.0]), jnp.array([0.0, 1.5**0.5]))
 halves = mechanics.separable_terms(kinetic, potential)
 times = np.linspace(0.0, YEARS * PERIOD, 20 * YEARS + 1)
 
 
-def energy_error(y):
-    x, p = y
-    energy = jax.vmap(lambda x, p: kinetic(0.0, p, None) + potential(0.0, x, None))(x, p)
-    return jnp.abs(energy / energy[0] - 1.0)
+def yearly(solution):
+    """The largest relative error of the energy in every year."""
+    saved = jnp.isfinite(solution.ts)
+    energy = jax.vmap(lambda x, p: kinetic(0.0, p, None) + potential(0.0, x, None))
+    first = energy(*(z[None] for z in start))[0]
+    error = np.asarray(jnp.abs(energy(*(z[saved] for z in solution.ys)) / first - 1.0))
+    year = np.asarray(solution.ts[saved]) // PERIOD
+    return np.array([error[year == k].max() for k in range(YEARS)])
 
 
-def orbit(terms, solver, evaluations, budget=600, **options):
-    """The error of the energy with so many evaluations of the force a year, of which a step takes `evaluations`."""
-    dt = PERIOD * evaluations / budget
+def orbit(solver, steps):
+    """The error of the energy with so many steps a year, at times that are ends of steps."""
     saveat = diffrax.SaveAt(ts=times)
-    solution = diffrax.diffeqsolve(terms, solver, 0.0, times[-1], dt, start, saveat=saveat, max_steps=None, **options)
-    return energy_error(solution.ys)
+    solution = diffrax.diffeqsolve(halves, solver, 0.0, times[-1], PERIOD / steps, start, saveat=saveat, max_steps=None)
+    return yearly(solution)
 
 
 # %% [markdown]
-# Six hundred evaluations of the force a year for each: three symplectic solvers with a constant step, and Dopri8 with
-# the tolerance at which it takes about as many.
+# About six hundred evaluations of the force a year for each: three symplectic solvers with a constant step, of which
+# they take 1, 6 and 17 a step, and Dopri8 with a tolerance at which it takes as many. (Save at ends of steps, as here:
+# between them dense output interpolates to third order only.)
 
 # %%
 whole = diffrax.ODETerm(lambda t, y, args: (y[1], -jax.grad(potential, argnums=1)(t, y[0], args)))
-saveat = diffrax.SaveAt(ts=times)
-controller = diffrax.PIDController(rtol=1e-8, atol=1e-8)
+controller = diffrax.PIDController(rtol=1e-11, atol=1e-11)
 adaptive = diffrax.diffeqsolve(
-    whole, diffrax.Dopri8(), 0.0, times[-1], 0.01, start, saveat=saveat, stepsize_controller=controller, max_steps=None
+    whole,
+    diffrax.Dopri8(),
+    0.0,
+    times[-1],
+    0.01,
+    start,
+    saveat=diffrax.SaveAt(steps=True),
+    stepsize_controller=controller,
+    max_steps=20_000,
 )
 errors = {
-    f"Dopri8, adaptive ({13 * int(adaptive.stats['num_steps']) // YEARS} a year)": energy_error(adaptive.ys),
-    "StormerVerlet": orbit(halves, StormerVerlet(), 1),
-    "BlanesMoan4": orbit(halves, BlanesMoan4(), 6),
-    "KahanLi8": orbit(halves, KahanLi8(), 17),
+    f"Dopri8, adaptive ({13 * int(adaptive.stats['num_steps']) // YEARS} a year)": yearly(adaptive),
+    "StormerVerlet": orbit(StormerVerlet(), 600),
+    "BlanesMoan4": orbit(BlanesMoan4(), 100),
+    "KahanLi8": orbit(KahanLi8(), 40),
 }
 
 figure, axes = plt.subplots(figsize=(6.8, 4.2), layout="constrained")
 for name, error in errors.items():
-    yearly = np.asarray(error[1:]).reshape(YEARS, -1).max(axis=1)
-    axes.semilogy(np.arange(1, YEARS + 1), yearly, label=name)
+    axes.semilogy(np.arange(1, YEARS + 1), error, label=name)
 axes.set(xlabel="year", ylabel="largest error of the energy", title="Errors that grow, and errors that do not")
-axes.legend()
+axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.7))
 
 # %% [markdown]
-# The adaptive solver's energy drifts away in a straight line; a symplectic solver's swings about the truth for ever,
-# because it solves, up to exponentially small terms, the motion of a Hamiltonian next to the true one.
+# The adaptive solver's energy drifts away in proportion to time; a symplectic solver's swings about the truth for ever,
+# because it solves, up to exponentially small terms, the motion of a Hamiltonian next to the true one. After thirty
+# years the symplectic solver of order eight is ahead. (On very eccentric orbits, where only small steps near the
+# sun are worth their cost, it takes far longer: see `benchmarks/symplectic.py`.)
 
 # %%
-halfway = (len(times) - 1) // 2
-growth = {name: float(jnp.max(e[halfway:]) / jnp.max(e[1:halfway])) for name, e in errors.items()}
+growth = {name: error[-10:].max() / error[:10].max() for name, error in errors.items()}
 for name, factor in growth.items():
-    print(f"{name:>32}: second century's error {factor:.2f} times the first's")
+    print(f"{name:>32}: the last decade's error is {factor:.2f} times the first's")
 
-assert all(abs(growth[name] - 1.0) < 0.1 for name in ("StormerVerlet", "BlanesMoan4"))
-assert max(growth.values()) == growth[next(iter(errors))]
+adaptive_name, *symplectic = errors
+assert all(abs(growth[name] - 1.0) < 0.1 for name in symplectic)
+assert growth[adaptive_name] > 5.0
 
 # %% [markdown]
 # ## When $H$ does not fall apart
@@ -167,7 +179,7 @@ for one, other in pairs:
 # %%
 def place(push):
     y0 = (start[0], start[1] + push)
-    solution = diffrax.diffeqsolve(halves, BlanesMoan4(), 0.0, PERIOD, PERIOD / 200, y0, max_steps=200)
+    solution = diffrax.diffeqsolve(halves, BlanesMoan4(), 0.0, PERIOD, PERIOD / 200, y0, max_steps=201)
     return solution.ys[0][-1]
 
 
