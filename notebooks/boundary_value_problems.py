@@ -49,7 +49,7 @@ def bratu(strength):
 
 
 ends = boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0], yb[0]]))
-times = np.linspace(0.0, 1.0, 21)
+times, heated = np.linspace(0.0, 1.0, 21), bratu(1.0)
 
 
 def bump(height):
@@ -60,7 +60,7 @@ methods = [Gauss(3), Lobatto(4), MultipleShooting(), SingleShooting()]
 fine = np.linspace(0.0, 1.0, 201)
 figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for height, colour in ((0.1, "C0"), (4.0, "C1")):
-    solutions = [boundary.solve(bratu(1.0), ends, method, bump(height)) for method in methods]
+    solutions = [boundary.solve(heated, ends, method, bump(height)) for method in methods]
     assert all(int(s.status) == Status.converged for s in solutions)
     slopes = [float(s.y[0, 1]) for s in solutions]
     print("y′(0):", ", ".join(f"{type(s.method).__name__} {x:.7f}" for s, x in zip(solutions, slopes, strict=True)))
