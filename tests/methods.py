@@ -10,7 +10,6 @@ METHODS = {
     "multiple": MultipleShooting(),
     "single": SingleShooting(),
 }
-every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 SLOW = [pytest.mark.slow]  # shooting takes its time to compile
 
 
