@@ -31,9 +31,8 @@ def staircase(count, size, interior, shared, growth=1.0, seed=0):
 
 
 @pytest.mark.float32
-@pytest.mark.parametrize("interior", [0, 3])
-@pytest.mark.parametrize("shared", [0, 2])
-@pytest.mark.parametrize("count", [1, 2, 5, 8, 13])
+@pytest.mark.parametrize(("interior", "shared"), [(0, 0), (3, 2)])
+@pytest.mark.parametrize("count", [1, 2, 13])
 def test_a_staircase_is_solved(count, interior, shared):
     matrix, rng = staircase(count, 4, interior, shared)
     rows = Rows(
