@@ -220,8 +220,10 @@ def test_bad_input_is_refused(bad, said):
 
 
 def test_a_singular_problem_is_said():
-    """A periodic orbit without a condition for its phase."""
-    problem = System(lambda t, y, q: jnp.stack([y[1], -y[0]]))
+    """y(0) is asked for twice; and a resonant force has no periodic answer, which may only show as steps that fail."""
     times = np.linspace(0.0, 2 * np.pi, 41)
-    solution = boundary.solve(problem, boundary.Periodic(), Gauss(8), Guess(times, np.ones((41, 2))))
-    assert Status(int(solution.status)) in (Status.singular, Status.stalled, Status.converged)
+    guess, swing = Guess(times, np.ones((41, 2))), lambda t, y, q: jnp.stack([y[1], jnp.cos(t) - y[0]])
+    twice = boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0] - 1.0, ya[0] - 2.0]))
+    assert int(boundary.solve(System(swing), twice, Gauss(3), guess).status) == Status.singular
+    resonant = boundary.solve(System(swing), boundary.Periodic(), Gauss(3), guess)
+    assert int(resonant.status) in (Status.singular, Status.stalled)

@@ -26,7 +26,7 @@ _SENTENCES = {
     Status.step_limit: "The limit of Newton steps was reached; raise limit=, or begin with a better guess.",
     Status.stalled: (
         "No step brought the solution closer, however short. Begin with a better guess, use `Annealed`, or a larger "
-        "tolerance= if rounding is what limits it."
+        "tolerance= if rounding is what limits it. Conditions that hardly determine a solution end so too."
     ),
     Status.singular: (
         "The linearised problem is singular: the conditions do not determine a solution near this one. A periodic "
