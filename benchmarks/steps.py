@@ -37,7 +37,7 @@ from deepest.action import PathAction
 from deepest.linalg import BlockVector, BorderedTridiagonal
 from deepest.minimise import Quadratic
 
-# The damping a minimisation starts with, in units of the problem's scale.
+# The damping a minimisation starts with, in units of the local model's scale.
 DAMPING = 1e-3
 # Steps in a row, in one compiled call.
 ROW = 5
@@ -133,14 +133,14 @@ def assemble(problem: PathAction, z: BlockVector) -> Quadratic:
     return problem.quadratic(z, False)
 
 
-def damp(problem: PathAction, quadratic: Quadratic) -> BorderedTridiagonal:
+def damp(quadratic: Quadratic) -> BorderedTridiagonal:
     """H + λS."""
-    return quadratic.hessian.shift(jax.tree.map(lambda s: DAMPING * s, problem.scale(quadratic)))
+    return quadratic.hessian.shift(jax.tree.map(lambda s: DAMPING * s, quadratic.scale))
 
 
 def solve(problem: PathAction, quadratic: Quadratic) -> BlockVector:
     """Factor and solve (H + λS) d = −g."""
-    return problem.kernel.solve(damp(problem, quadratic), jax.tree.map(jnp.negative, quadratic.gradient))
+    return problem.kernel.solve(damp(quadratic), jax.tree.map(jnp.negative, quadratic.gradient))
 
 
 def step(problem: PathAction, z: BlockVector) -> BlockVector:
@@ -231,7 +231,7 @@ def measure(name: str, repeats: int) -> dict:
     quadratic = linear()
     factored, *_ = compiled(solve, problem, quadratic)
     inside, *_ = compiled(row, problem, z)
-    banded = Banded(damp(problem, quadratic), quadratic.gradient)
+    banded = Banded(damp(quadratic), quadratic.gradient)
     apart = {"lapack": disagreement(whole(), banded.step()), "lean": disagreement(whole(), banded.lean())}
     ours = {"step": whole, "in a row": inside, "assembly": linear, "solve": factored}
     times = interleaved({**ours, "lapack": banded.solve, "lean": banded.lean}, repeats)

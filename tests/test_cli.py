@@ -251,7 +251,6 @@ COMMANDS = {
     "another suffix": (("twin", "lorenz63", "-o", "run.csv"), "ends in .nc; received run.csv"),
     "no configuration": (("anneal",), "--example prints one"),
     "missing configuration": (("anneal", "no.toml"), "no.toml cannot be read: No such file or directory"),
-    "ladder above float32": (("anneal", "high.toml", "--float32"), "leave out --float32"),
     "missing run": (("plot", "no.nc"), "no.nc does not exist"),
     "foreign run": (("plot", "data.csv"), "data.csv is not a NetCDF-4 file"),
     "another format": (("plot", "no.nc", "--format", "bmp"), "png, pdf, svg"),
@@ -265,7 +264,6 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_cannot_be_is_refused(name, here):
     arguments, sentence = COMMANDS[name]
-    Path("high.toml").write_text(written(ladder="rungs = 25"), "utf-8")
     before = names(here)
     refused(deepest(*arguments), sentence)
     assert names(here) == before

@@ -126,7 +126,7 @@ def precision(kind, count, size=3):
 @pytest.mark.float32
 @pytest.mark.parametrize(("transcription", "kind", "parameters"), QUADRATICS, ids=label)
 def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, parameters):
-    """½ cᵀ W c, its gradient, and Jᵀ W J or the exact Hessian times a generic vector, in both layouts."""
+    """c, ½ cᵀ W c, its gradient, JᵀWJ, the exact Hessian, J and JᵀJ times a generic vector, in both layouts."""
     stride = transcription.stride
     times = Grid(IRREGULAR).refine(stride).times
     weight, rng = precision(kind, len(IRREGULAR) - 1), np.random.default_rng(1)
@@ -145,21 +145,24 @@ def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, 
         cost = lambda u: 0.5 * residuals(u) @ wide @ residuals(u)
         gradient, exact = jax.jvp(jax.grad(cost), (flat,), (vector,))
         c, pushed = jax.jvp(residuals, (flat,), (vector,))
-        return c, cost(flat), gradient, jax.vjp(residuals, flat)[1](wide @ pushed)[0], exact
+        pull = jax.vjp(residuals, flat)[1]
+        return c, cost(flat), gradient, pull(wide @ pushed)[0], exact, pushed, pull(pushed)[0]
 
     @eqx.filter_jit
-    def ours(problem, curvature):
-        each = []
+    def ours(problem):
+        z, v, each = at(flat), at(vector), []
         for layout in (Leading(), Trailing()):
-            c, g, h = transcription.quadratic(problem, at(flat), layout, curvature)
-            each.append((c.ravel(), energy(problem.weight, c), ravel_pytree(g)[0], ravel_pytree(h.mv(at(vector)))[0]))
+            c, g, h = transcription.quadratic(problem, z, layout)
+            bent = transcription.bend(problem, z, problem.weight.apply(c.mT).mT, h)
+            same, rows = transcription.equations(problem, z)
+            pushed = rows.mv(v)
+            mine = (c, energy(problem.weight, same), g, h.mv(v), bent.mv(v), pushed, rows.tmv(pushed))
+            each.append([ravel_pytree(x)[0] for x in mine])
         return each
 
-    *same, first, exact = automatic(problem)
-    for curvature in (False, True):
-        for values in ours(problem, jnp.asarray(curvature)):
-            for one, other in zip(values, (*same, exact if curvature else first), strict=True):
-                close(one, other)
+    for values in ours(problem):
+        for one, other in zip(values, automatic(problem), strict=True):
+            close(one, jnp.ravel(other))
 
 
 @pytest.mark.float32
@@ -169,7 +172,7 @@ def test_a_one_step_map_is_the_transcription_of_that_map():
     problem = PathProblem(bent, jnp.asarray(IRREGULAR, float), Weight(jnp.ones((1, 3))))
     z = unpoints(path, jnp.asarray(np.array([1.5, 0.5]), float), 1)
     own, built_in = (
-        jax.jit(lambda t=t: t.quadratic(problem, z, Leading(), False))() for t in (OneStep(runge_kutta), RungeKutta4())
+        jax.jit(lambda t=t: t.quadratic(problem, z, Leading()))() for t in (OneStep(runge_kutta), RungeKutta4())
     )
     jax.tree.map(close, own, built_in)
     discrete = OneStep(lambda field, t, h, x: field(t, x)).residuals(problem, z)

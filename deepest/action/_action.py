@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from deepest.action._problem import Gaussian, Measurement, PathAction
+from deepest.action._problem import BOUND, Gaussian, Measurement, PathAction, Relaxation
 from deepest.linalg import BlockVector, choose_kernel
 from deepest.minimise import Box
 from deepest.models import Estimable, Normal
@@ -46,6 +46,7 @@ class Action(eqx.Module):
     measurement: Measurement
     count: Float[Array, ""]
     shape: Weight
+    inverse: Weight
     drift: Float[Array, "interval varying"]
     limits: tuple[Float[Array, "2 state"], Float[Array, "2 parameter"]]
     initial: Gaussian
@@ -81,7 +82,8 @@ class Action(eqx.Module):
         self.places = self.grid.locate(observations.times)
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
         self.count = _float(observations.count)
-        self.shape = Weight(_shape(model_precision, widths, estimable.dimension, convention))
+        shape = _shape(model_precision, widths, estimable.dimension, convention)
+        self.shape, self.inverse = Weight(shape), Weight(1.0 / shape if shape.ndim == 2 else jnp.linalg.inv(shape))
         volatility = estimable.volatility(float(np.ptp(self.grid.times)))
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
         self.limits, self.bounded = _limits(estimable, bounds)
@@ -89,13 +91,24 @@ class Action(eqx.Module):
         self.reference = _float(observations.reference_precision)
 
     def at(self, ratio: Float[Array, ""] | float) -> PathAction:
-        """The action at R_f = ratio · R_m, as a problem to minimise; `ratio` may be traced."""
-        ratio = jnp.asarray(ratio, self.reference.dtype)
-        states = self.shape.value * (ratio * self.reference)
-        times = _float(self.grid.times)
+        """The action at R_f = ratio · R_m, as a problem to minimise; `ratio` may be traced.
+
+        At `jnp.inf` the model is exact: the action is that of the measurements and priors under c = 0, for minimisers
+        in the primal–dual form.
+        """
+        ratio, unit = jnp.asarray(ratio, self.reference.dtype), self.reference
+        weight = lambda value: Weight(_join(self.shape.value * (value * unit), self.drift))
+        inverse = lambda value, drift: Weight(_join(self.inverse.value * (value / unit), drift))
+        relaxation = Relaxation(
+            slack=inverse(1.0 / ratio, 1.0 / self.drift),
+            excess=inverse(jnp.asarray(1.0 / BOUND, unit.dtype), jnp.zeros_like(self.drift)),
+            bounded=weight(1.0 / (1.0 / ratio + 1.0 / BOUND)),
+            share=1.0 / (1.0 + ratio / BOUND),
+        )
         return PathAction(
             transcription=self.transcription,
-            problem=PathProblem(self.estimable, times, Weight(_join(states, self.drift))),
+            problem=PathProblem(self.estimable, _float(self.grid.times), weight(ratio)),
+            relaxation=relaxation,
             measurement=self.measurement,
             initial=self.initial,
             prior=self.prior,

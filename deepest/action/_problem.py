@@ -6,11 +6,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
-from deepest.linalg import AbstractKernel, BlockVector
-from deepest.minimise import AbstractBlockProblem, Box, Quadratic
-from deepest.transcription import AbstractTranscription, PathProblem, add_points, energy, points, unpoints
+from deepest.linalg import AbstractKernel, BlockVector, BorderedTridiagonal, Saddle
+from deepest.minimise import AbstractConstrainedProblem, Box, Constrained, Quadratic
+from deepest.transcription import AbstractTranscription, PathProblem, Weight, add_points, energy, points, unpoints
+
+# R_f/R_m that the stiffness of the merit, and the unit of damping, tend to as R_f grows.
+BOUND = 1e3
 
 
 class Measurement(eqx.Module):
@@ -79,7 +83,19 @@ class Gaussian(eqx.Module):
         return self.precision * (u - self.mean)
 
 
-class PathAction(AbstractBlockProblem):
+class Relaxation(eqx.Module):
+    """What stands for R_f where it may be infinite: Γ = R_f⁻¹, a fixed E, and the bounded precision (Γ + E)⁻¹.
+
+    E is the inverse of the model precision at R_f/R_m = `BOUND`; `share` is the bounded one's share of R_f.
+    """
+
+    slack: Weight
+    excess: Weight
+    bounded: Weight
+    share: Float[Array, ""]
+
+
+class PathAction(AbstractConstrainedProblem):
     """A(z) at one R_f, with z the path's nodes and interiors and the shared parameters.
 
     `initial` is the prior of the first state, `prior` that of the parameters.
@@ -87,6 +103,7 @@ class PathAction(AbstractBlockProblem):
 
     transcription: AbstractTranscription
     problem: PathProblem
+    relaxation: Relaxation
     measurement: Measurement
     initial: Gaussian
     prior: Gaussian
@@ -95,34 +112,84 @@ class PathAction(AbstractBlockProblem):
 
     def terms(self, z: BlockVector) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
         """The measurement, model-error and prior terms of the action."""
-        path = points(z, self.transcription.stride)
         residuals = self.transcription.residuals(self.problem, z)
+        measurement, prior = self._data(z)
+        return measurement, energy(self.problem.weight, residuals), prior
+
+    def _data(self, z):
         prior = self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
-        return self.measurement.cost(path), energy(self.problem.weight, residuals), prior
+        return self.measurement.cost(points(z, self.transcription.stride)), prior
 
     def cost(self, z: BlockVector) -> Float[Array, ""]:
         measurement, model, prior = self.terms(z)
         return measurement + model + prior
 
-    def quadratic(self, z, curvature):
-        layout, stride = self.kernel.layout, self.transcription.stride
-        residuals, gradient, hessian = self.transcription.quadratic(self.problem, z, layout, curvature)
+    def _add_data(self, z, curvature, gradient: BlockVector, hessian: BorderedTridiagonal):
+        """Cost of measurements and priors, and a gradient and a Hessian to which theirs are added."""
+        stride = self.transcription.stride
         path = points(z, stride)
         cost, force, own = self.measurement.quadratic(path, curvature)
-        cost = cost + energy(self.problem.weight, residuals) + self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
+        cost = cost + self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
         force = force.at[0].add(self.initial.gradient(path[0]))
-        measured = unpoints(force, self.prior.gradient(z.shared), stride)
-        gradient = jax.tree.map(jnp.add, gradient, measured)
+        gradient = jax.tree.map(jnp.add, gradient, unpoints(force, self.prior.gradient(z.shared), stride))
         if own.ndim == 2:
             own = own.at[0].add(self.initial.precision)
-            return Quadratic(cost, gradient, hessian.shift(unpoints(own, self.prior.precision, stride)))
+            return cost, gradient, hessian.shift(unpoints(own, self.prior.precision, stride))
         own = own.at[0].add(jnp.diag(self.initial.precision))
-        return Quadratic(cost, gradient, add_points(hessian, own, None, jnp.diag(self.prior.precision), stride))
+        return cost, gradient, add_points(hessian, own, None, jnp.diag(self.prior.precision), stride)
 
-    def scale(self, quadratic):
-        diagonal = self.problem.weight.diagonal()
+    def _bend(self, z, multipliers, hessian, curvature):
+        """The Hessian with Σ multipliers · ∇²c where `curvature` is true."""
+        if curvature is False:
+            return hessian
+        bent = lambda: self.transcription.bend(self.problem, z, multipliers, hessian)
+        return lax.cond(curvature, bent, lambda: hessian)
+
+    def quadratic(self, z, curvature):
+        weight = self.problem.weight
+        residuals, gradient, hessian = self.transcription.quadratic(self.problem, z, self.kernel.layout)
+        # Parameters carry units of their own: damp them by their own curvature.
+        scale = self._scale(self.relaxation.share * jnp.diagonal(hessian.corner))
+        hessian = self._bend(z, weight.apply(residuals.mT).mT, hessian, curvature)
+        cost, gradient, hessian = self._add_data(z, curvature, gradient, hessian)
+        return Quadratic(cost + energy(weight, residuals), gradient, hessian, scale)
+
+    def _scale(self, corner: Float[Array, " parameter"]) -> BlockVector:
+        diagonal = self.relaxation.bounded.diagonal()
         shape = (self.problem.times.shape[0], diagonal.shape[1])
         path = jnp.broadcast_to(jnp.max(diagonal, axis=0)[None], shape)
-        # Parameters carry units of their own: damp them by their own curvature.
-        corner = jnp.diagonal(quadratic.hessian.corner)
         return unpoints(path, jnp.where(corner > 0, corner, 1.0), self.transcription.stride)
+
+    def defects(self, z):
+        residuals = self.transcription.residuals(self.problem, z)
+        return residuals.reshape(residuals.shape[0], -1)
+
+    def constrained(self, z, momenta, curvature):
+        residuals, equations = self.transcription.equations(self.problem, z)
+        defects = residuals.reshape(residuals.shape[0], -1)
+        hessian = self._bend(z, momenta.reshape(residuals.shape), BorderedTridiagonal.zeros(z), curvature)
+        _, gradient, hessian = self._add_data(z, curvature, jax.tree.map(jnp.zeros_like, z), hessian)
+        weighed = self._apply(self.relaxation.bounded, equations.shared)
+        scale = self._scale(jnp.sum(equations.shared * weighed, axis=(0, 1)))
+        return Constrained(gradient, defects, Saddle(hessian, equations, self.relaxation.slack.value), scale)
+
+    def _apply(self, weight: Weight, rows: Float[Array, "interval row column"]) -> Float[Array, "interval row column"]:
+        """The weight on each of an interval's defects, which stand one under the other."""
+        size = weight.value.shape[1]
+        split = rows.reshape(rows.shape[0], -1, size, rows.shape[2])
+        each = jax.vmap(weight.apply, in_axes=1, out_axes=1)(split)
+        return each.reshape(rows.shape)
+
+    def forces(self, defects, momenta):
+        relaxation = self.relaxation
+        shifted = defects[:, :, None] + self._apply(relaxation.excess, momenta[:, :, None])
+        return self._apply(relaxation.bounded, shifted)[:, :, 0]
+
+    def merit(self, z, momenta):
+        defects = self.defects(z)
+        shifted = defects + self._apply(self.relaxation.excess, momenta[:, :, None])[:, :, 0]
+        return sum(self._data(z)) + 0.5 * jnp.vdot(shifted, self.forces(defects, momenta))
+
+    def dual(self, z, momenta):
+        yielded = self._apply(self.relaxation.slack, momenta[:, :, None])[:, :, 0]
+        return sum(self._data(z)) + 0.5 * jnp.vdot(momenta, yielded)

@@ -12,6 +12,7 @@ from deepest.anneal._ladder import Ladder as Ladder
 from deepest.anneal._prune import Prune as Prune
 from deepest.anneal._result import Estimate as Estimate
 from deepest.anneal._result import Result as Result
+from deepest.anneal._result import StrongConstraint as StrongConstraint
 from deepest.anneal._result import expected as expected
 from deepest.anneal._result import load as load
 from deepest.anneal._rung import Members as Members

@@ -12,8 +12,8 @@ from deepest.action import Action, initial_paths
 from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
 from deepest.anneal._result import Result, consistent, expected
-from deepest.anneal._rung import FINE, ROUGH, Members, advance
-from deepest.minimise import AbstractMinimiser, DampedNewton, Status
+from deepest.anneal._rung import FINE, ROUGH, Members, advance, suited
+from deepest.minimise import AbstractMinimiser, Status
 
 # The lowest level is flat where one rung changes it by less than this, relative.
 _FLAT = 3e-4
@@ -56,15 +56,17 @@ def anneal(
     - `prune`: which members go on (`Prune`), or None to take all of them all the way.
     - `stop`: end the climb at the rung where the lowest level is flat (changes by less than 3e-4 a rung) and
       consistent with χ².
+    - `minimiser`: by default `DampedNewton`, in its primal–dual form on rungs that the dtype's precision asks it for.
     - `progress`: called on the host after every rung.
 
     Each rung is one compiled call; a problem of the same shapes compiles once, whatever its data. Raises `ValueError`
-    for starts that do not fit, no key, or a ladder that the dtype cannot carry. A member that fails is left out
-    with its status; the others go on. Source: [ye2015].
+    for starts that do not fit, no key, or a ladder that a given minimiser cannot carry in the dtype. A member that
+    fails is left out with its status; the others go on. Source: [ye2015].
     """
     ladder = Ladder() if ladder is None else ladder
-    ladder.check(jnp.result_type(float))
-    loop = _Loop(action, ladder, prune, stop, minimiser or DampedNewton(), progress)
+    if minimiser is not None:
+        ladder.check(jnp.result_type(float), minimiser)
+    loop = _Loop(action, ladder, prune, stop, minimiser, progress)
     return loop.run(*_starts(action, members, key, starts, spread))
 
 
@@ -147,7 +149,8 @@ class _Loop:
         dtype = self.members.cost.dtype
         tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
         scalars = (dtype.type(self.ratios[rung]), jnp.asarray(here), dtype.type(tolerance))
-        self.members = _advance(self.action, self.minimiser, self.members, *scalars)
+        minimiser = suited(self.ratios[rung], dtype) if self.minimiser is None else self.minimiser
+        self.members = _advance(self.action, minimiser, self.members, *scalars)
         cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
         self.levels[rung, here] = self.share * cost[here]
         steps = np.asarray(self.members.steps)[here]

@@ -4,6 +4,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
+from deepest.minimise import AbstractMinimiser
+
 
 class Ladder(eqx.Module):
     """R_f/R_m = start · factor^β for β = 0 … rungs − 1.
@@ -40,16 +42,12 @@ class Ladder(eqx.Module):
         most = int(np.log(self.largest) / np.log(self.factor) + 1e-9)
         return max(1, min(last + 1, most)) if easy else 1
 
-    def check(self, dtype: type | np.dtype) -> None:
-        """Raise `ValueError` where the ladder ends higher than `dtype` can carry.
-
-        The normal equations lose the measurements to rounding when R_f/R_m approaches the reciprocal of the
-        precision; measured on Lorenz96, float32 keeps 1e-4 accuracy to about 2e6 and breaks at 1e8.
-        """
-        highest = 0.25 / np.finfo(dtype).eps
+    def check(self, dtype: type | np.dtype, minimiser: AbstractMinimiser) -> None:
+        """Raise `ValueError` where the ladder ends higher than a minimiser can carry in `dtype`."""
+        highest = minimiser.highest(dtype)
         if self.ratios[-1] > highest:
             fits = int(np.sum(self.ratios <= highest))
             raise ValueError(
-                f"{np.dtype(dtype).name} carries R_f/R_m up to about {highest:.1g}, and this ladder ends at "
-                f"{self.ratios[-1]:.1g}: use float64 (jax.config.update('jax_enable_x64', True)), or rungs={fits}."
+                f"In {np.dtype(dtype).name} this minimiser carries R_f/R_m up to about {highest:.1g}, and the ladder "
+                f"ends at {self.ratios[-1]:.1g}: use DampedNewton(form=PrimalDual()), float64, or rungs={fits}."
             )

@@ -6,6 +6,7 @@ from functools import cached_property
 from os import PathLike
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
@@ -13,7 +14,9 @@ from jaxtyping import Float, Int
 from deepest.action import Action
 from deepest.anneal import _archive
 from deepest.anneal._ladder import Ladder
-from deepest.minimise import Status
+from deepest.anneal._rung import finest
+from deepest.linalg import BlockVector
+from deepest.minimise import DampedNewton, PrimalDual, Solution, Status
 from deepest.models import integrate
 from deepest.transcription import AbstractTranscription
 
@@ -47,6 +50,20 @@ class Estimate:
     varying: dict[str, Float[np.ndarray, " time"]]
     model: Callable
     args: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class StrongConstraint:
+    """An estimate whose path follows the model exactly, as its transcription has it.
+
+    `momenta` (K, I, D) of the I defects of each interval are the constraints' multipliers, p = lim R_f c, in the
+    inverse unit of the state; `status` and `steps` tell how the minimisation ended, and after how many factorisations.
+    """
+
+    estimate: Estimate
+    momenta: Float[np.ndarray, "interval defect state"]
+    status: Status
+    steps: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,20 +157,25 @@ class Result:
 
     def estimate(self, member: int) -> Estimate:
         """The estimate of one member, at its last rung."""
-        estimable, path = self.action.estimable, self.paths[member]
-        size, parameters = estimable.dimension, self.parameters[member]
-        model, args = estimable.fill(jnp.asarray(parameters), jnp.asarray(path[-1, size:]))
         reached = self.levels[:, member][np.isfinite(self.levels[:, member])]
-        return Estimate(
-            member=member,
-            level=float(reached[-1]) if reached.size else float("nan"),
-            times=self.action.grid.times,
-            path=path[:, :size],
-            parameters=dict(zip(estimable.names, parameters.tolist(), strict=True)),
-            varying=dict(zip(estimable.varying_names, path[:, size:].T, strict=True)),
-            model=model,
-            args=args,
-        )
+        level = float(reached[-1]) if reached.size else float("nan")
+        return _estimate(self.action, member, level, self.paths[member], self.parameters[member])
+
+    def strong_constraint(self) -> "StrongConstraint":
+        """The best estimate with the model taken as exact: R_f = ∞, from where the ladder ended.
+
+            min_X,θ  Σ ½ (h(x) − y)ᵀ R_m (h(x) − y) + priors   subject to   c_n(X, θ) = 0
+
+        Raises `ValueError` where no member reached the top.
+        """
+        best = self.best
+        z = self.action.pack(jnp.asarray(self.paths[best.member]), jnp.asarray(self.parameters[best.member]))
+        end = _strong(self.action, z)
+        path, parameters = (np.asarray(x) for x in self.action.unpack(end.z))
+        estimate = _estimate(self.action, best.member, float(self.action.level(end.cost)), path, parameters)
+        flat = np.asarray(end.momenta)
+        momenta = flat.reshape(flat.shape[0], -1, path.shape[1])
+        return StrongConstraint(estimate, momenta, Status(int(end.status)), int(end.steps))
 
     @cached_property
     def report(self) -> Report:
@@ -204,6 +226,29 @@ class Result:
     def load(path: str | PathLike[str], **pieces: Any) -> "Result":
         """The inverse of `save`; see `deepest.load`."""
         return load(path, **pieces)
+
+
+@eqx.filter_jit
+def _strong(action: Action, z: BlockVector) -> Solution:
+    minimiser = DampedNewton(form=PrimalDual())
+    return minimiser.minimise(
+        action.at(jnp.inf), z, tolerance=finest(z.nodes.dtype), damping=1e-6, floor=1e-9, curvature=True
+    )
+
+
+def _estimate(action: Action, member: int, level: float, path: np.ndarray, parameters: np.ndarray) -> Estimate:
+    estimable, size = action.estimable, action.estimable.dimension
+    model, args = estimable.fill(jnp.asarray(parameters), jnp.asarray(path[-1, size:]))
+    return Estimate(
+        member=member,
+        level=level,
+        times=action.grid.times,
+        path=path[:, :size],
+        parameters=dict(zip(estimable.names, parameters.tolist(), strict=True)),
+        varying=dict(zip(estimable.varying_names, path[:, size:].T, strict=True)),
+        model=model,
+        args=args,
+    )
 
 
 def load(

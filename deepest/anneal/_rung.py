@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
@@ -11,10 +12,17 @@ from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
 from deepest.ensemble import spread
 from deepest.linalg import BlockVector
-from deepest.minimise import AbstractMinimiser, DampedNewton, Status, implicit
+from deepest.minimise import AbstractMinimiser, DampedNewton, PrimalDual, Status, implicit
 
 # A rung needs its minimum only well enough to start the next one; the last is worth polishing.
 ROUGH, FINE = 1e-4, 1e-12
+
+
+def suited(ratio: float, dtype: type | np.dtype) -> AbstractMinimiser:
+    """The minimiser to use where none is given: normal equations as far as the dtype's precision carries them, since
+    their steps are the same and cost a tenth, and beyond it the primal–dual form."""
+    usual = DampedNewton()
+    return usual if ratio <= usual.highest(dtype) else DampedNewton(form=PrimalDual())
 
 
 class Members(eqx.Module):
@@ -48,8 +56,8 @@ def advance(
     """Minimise the action at one R_f/R_m for the active members, from where they are."""
     problem = action.at(ratio)
     # Low on the ladder, damping of at least 1e-3 R_f, and R_f at first, chooses better basins; high on it, damping
-    # tied to R_f would freeze the path, so there it is tied to R_m.
-    floor, ceiling = jnp.where(ratio < 1e3, 1e-3, 1e-6 / ratio), jnp.minimum(1e3, 1e3 / ratio)
+    # tied to R_f would freeze the path, so there its unit is tied to R_m (`action.BOUND`).
+    floor, ceiling = jnp.where(ratio < 1e3, 1e-3, 1e-9), jnp.clip(1e3 / ratio, 1.0, 1e3)
 
     def one(member):
         damping = jnp.clip(member.damping, floor, ceiling)
@@ -74,11 +82,13 @@ def climb(
     the paths, parameters and last levels by the data come from the implicit function theorem at the last rung's
     minimum, through its block structure. Levels of members that `prune` drops are NaN from there on.
 
-    `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`.
+    `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`. Without `minimiser`, the one that carries
+    the ladder's last rung in their dtype serves all rungs.
     """
-    ladder.check(paths.dtype)
+    minimiser = suited(ladder.ratios[-1], paths.dtype) if minimiser is None else minimiser
+    ladder.check(paths.dtype, minimiser)
     ratios = jnp.asarray(ladder.ratios, paths.dtype)
-    return _climb(action, paths, parameters, ratios, prune, DampedNewton() if minimiser is None else minimiser)
+    return _climb(action, paths, parameters, ratios, prune, minimiser)
 
 
 @eqx.filter_jit
@@ -86,7 +96,7 @@ def _climb(action: Action, paths, parameters, ratios, prune: Prune | None, minim
     frozen = jax.tree.map(lax.stop_gradient, eqx.filter(action, eqx.is_array))
     held = eqx.combine(frozen, action)
     members = Members.start(held, lax.stop_gradient(paths), lax.stop_gradient(parameters))
-    tolerances = jnp.full(ratios.shape, ROUGH, paths.dtype).at[-1].set(_finest(paths.dtype))
+    tolerances = jnp.full(ratios.shape, ROUGH, paths.dtype).at[-1].set(finest(paths.dtype))
 
     def rung(carry, inputs):
         members, active = carry
@@ -106,5 +116,6 @@ def _climb(action: Action, paths, parameters, ratios, prune: Prune | None, minim
     return Members(z, members.damping, cost, members.steps, status), levels
 
 
-def _finest(dtype) -> float:
+def finest(dtype: type | np.dtype) -> float:
+    """The finest tolerance that a dtype's rounding leaves."""
     return max(FINE, 10.0 * float(jnp.finfo(dtype).eps))

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import jax
-import jax.numpy as jnp
 import typer
 
 from deepest import plot
@@ -79,8 +78,6 @@ def anneal(
     drawn = plan.plots if plots is None else plots
     files = Outputs.of(output or plan.output, _pictures(plan) if drawn else ())
     files.check(force=force, numbers=2 * plan.members * plan.action.grid.size * plan.action.estimable.size)
-    with asking():
-        plan.ladder.check(jnp.result_type(float))
     result = _climbed(plan)
     with asking():
         result.save(files.run, force=force)

@@ -16,7 +16,6 @@ _INSTEAD = {
     "pass `dimension=` beside it": "write dimension = … in [model]",
     "force=True": "--force",
     "trust=True": "--trust",
-    " (jax.config.update('jax_enable_x64', True))": " (leave out --float32)",
 }
 
 

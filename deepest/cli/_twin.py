@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import typer
 
 from deepest import plot
@@ -100,8 +99,6 @@ def _setting(name: str, noise: float | None, members: int | None) -> experiments
     setting = SETTINGS[name](**changes)
     if members is not None:
         setting = dataclasses.replace(setting, members=members)
-    with asking():
-        setting.ladder.check(jnp.result_type(float))
     return setting
 
 

@@ -19,6 +19,8 @@ from deepest.linalg._lanes import Lanes as Lanes
 from deepest.linalg._layout import AbstractLayout as AbstractLayout
 from deepest.linalg._layout import Leading as Leading
 from deepest.linalg._layout import Trailing as Trailing
+from deepest.linalg._saddle import Equations as Equations
+from deepest.linalg._saddle import Saddle as Saddle
 from deepest.linalg._staircase import Rows as Rows
 from deepest.linalg._staircase import Staircase as Staircase
 from deepest.linalg._staircase import StaircaseFactor as StaircaseFactor

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from deepest.linalg._layout import AbstractLayout
+from deepest.linalg._layout import AbstractLayout, Leading
 
 
 class BlockVector(eqx.Module):
@@ -47,6 +47,23 @@ class BorderedTridiagonal(eqx.Module):
     inner: Float[Array, "..."]
     corner: Float[Array, "parameter parameter"]
     layout: AbstractLayout = eqx.field(static=True)
+
+    @staticmethod
+    def zeros(like: BlockVector) -> "BorderedTridiagonal":
+        """The zero matrix that acts on vectors like this one, with its batch axis first."""
+        (count, size), inside, width = like.nodes.shape, like.interior.shape[1], like.shared.shape[0]
+        zeros = lambda *shape: jnp.zeros(shape, like.nodes.dtype)
+        return BorderedTridiagonal(
+            diagonal=zeros(count, size, size),
+            upper=zeros(count - 1, size, size),
+            border=zeros(count, size, width),
+            interior=zeros(count - 1, inside, inside),
+            left=zeros(count - 1, size, inside),
+            right=zeros(count - 1, size, inside),
+            inner=zeros(count - 1, inside, width),
+            corner=zeros(width, width),
+            layout=Leading(),
+        )
 
     def shift(self, amount: BlockVector) -> "BorderedTridiagonal":
         """The matrix plus a diagonal one, H + diag(amount)."""

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from deepest.linalg import BlockVector, dot
-from deepest.minimise._problem import AbstractBlockProblem, AbstractMinimiser, Solution
+from deepest.minimise._problem import AbstractBlockProblem, AbstractMinimiser, Solution, carried
 from deepest.minimise._status import Status
 
 
@@ -25,6 +25,9 @@ class LBFGS(AbstractMinimiser):
 
     memory: int = 20
     limit: int = 20_000
+
+    def highest(self, dtype):
+        return carried(dtype)
 
     def minimise(self, problem, z, *, tolerance, damping=1e-3, floor=0.0, curvature=False) -> Solution:
         del floor

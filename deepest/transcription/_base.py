@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from equinox import AbstractClassVar
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from deepest.linalg import AbstractLayout, BlockVector, BorderedTridiagonal
+from deepest.linalg import AbstractLayout, BlockVector, BorderedTridiagonal, Equations
 
 Field = Callable[[Float[Array, ""], Float[Array, " state"], Float[Array, " parameter"]], Float[Array, " state"]]
 
@@ -93,13 +93,25 @@ class AbstractTranscription(eqx.Module):
 
     @abc.abstractmethod
     def quadratic(
-        self, problem: PathProblem, z: BlockVector, layout: AbstractLayout, curvature: Bool[Array, ""] | bool
+        self, problem: PathProblem, z: BlockVector, layout: AbstractLayout
     ) -> tuple[Float[Array, "interval defect state"], BlockVector, BorderedTridiagonal]:
-        """Defects, and gradient and Hessian of ½ Σ cᵀ R_f c.
+        """Defects, and gradient JᵀR_f c and Gauss–Newton Hessian JᵀR_f J of ½ Σ cᵀ R_f c."""
 
-        The Hessian is Gauss–Newton's JᵀR_f J, and where `curvature` is true, the exact one
-        JᵀR_f J + Σ (R_f c) · ∇²c.
-        """
+    @abc.abstractmethod
+    def equations(
+        self, problem: PathProblem, z: BlockVector
+    ) -> tuple[Float[Array, "interval defect state"], Equations]:
+        """Defects, and their derivatives J, the defects of an interval one under the other."""
+
+    @abc.abstractmethod
+    def bend(
+        self,
+        problem: PathProblem,
+        z: BlockVector,
+        multipliers: Float[Array, "interval defect state"],
+        system: BorderedTridiagonal,
+    ) -> BorderedTridiagonal:
+        """The matrix plus Σ multipliers · ∇²c: with R_f c, what `quadratic` lacks of the exact Hessian."""
 
 
 def points(z: BlockVector, stride: int) -> Float[Array, "time state"]:

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from equinox import AbstractClassVar
-from jax import lax
 from jaxtyping import Array, Float
 
-from deepest.linalg import AbstractLayout, BlockVector
+from deepest.linalg import AbstractLayout, BlockVector, Equations, Leading
 from deepest.transcription._assemble import add_points, assemble
 from deepest.transcription._base import AbstractTranscription, Field, PathProblem, Weight, points
 
@@ -150,7 +149,38 @@ class AbstractCollocation(AbstractTranscription):
 
         return jnp.stack([one(*rows) for rows in zip(self.tableau.alpha, self.tableau.beta, strict=True)], axis=1)
 
-    def quadratic(self, problem, z, layout, curvature):
+    def equations(self, problem, z):
+        stations, layout = _Stations(self.stride, z.nodes.shape[0] - 1), Leading()
+        states, times = stations.states(z), problem.times[stations.order()]
+        slopes = _slopes(problem.field, times, states, z.shared, layout)
+        eye = jnp.eye(z.nodes.shape[1], dtype=states.dtype)
+        steps = stations.widths(problem.times)[1:-1, None, None]
+
+        def point(j):
+            pairs = zip(self.tableau.alpha[:, j], self.tableau.beta[:, j], strict=True)
+            return jnp.concatenate(
+                [a * eye[None] + b * steps * slopes.state[stations.real(j)].mT for a, b in pairs], axis=1
+            )
+
+        reach = [slopes.parameters[stations.real(j)] for j in range(self.stride + 1)]
+        shared = [steps * _total([b * x for b, x in zip(row, reach, strict=True)]) for row in self.tableau.beta]
+        left, *inside, right = map(point, range(self.stride + 1))
+        none = jnp.zeros((*left.shape[:2], 0), left.dtype)
+        rows = Equations(left, jnp.concatenate([none, *inside], axis=2), right, jnp.concatenate(shared, axis=1))
+        return self._defects(stations, problem, states, slopes.values)[1:-1], rows
+
+    def bend(self, problem, z, multipliers, system):
+        count, steps = z.nodes.shape[0] - 1, jnp.diff(problem.times[:: self.stride])
+        shares = jnp.asarray(self.tableau.beta, steps.dtype)
+        forces = steps[:, None, None] * jnp.einsum("ij,kid->kjd", shares, multipliers)
+        nodes = jnp.pad(forces[:, 0], ((0, 1), (0, 0))) + jnp.pad(forces[:, -1], ((1, 0), (0, 0)))
+        along = points(BlockVector(nodes, forces[:, 1:-1].reshape(count, -1), z.shared), self.stride)
+        second = _second(problem.field, problem.times, points(z, self.stride), z.shared, along)
+        size = z.nodes.shape[1]
+        own, mixed, shared = second[:, :size, :size], second[:, :size, size:], second[:, size:, size:].sum(0)
+        return add_points(system, own, mixed, shared, self.stride)
+
+    def quadratic(self, problem, z, layout):
         stations = _Stations(self.stride, z.nodes.shape[0] - 1)
         states, times = stations.states(z), problem.times[stations.order()]
         slopes = _slopes(problem.field, times, states, z.shared, layout)
@@ -170,21 +200,7 @@ class AbstractCollocation(AbstractTranscription):
             gradient=push,
             shared=against(force)[:, 0],
         )
-        residuals = residuals[1:-1]
-        if curvature is False:
-            return residuals, gradient, system
-        nodes, *inside = (layout.restore(m)[:, :, 0] for m in force.slope)
-        interior = jnp.concatenate([nodes[1:, :0], *inside], axis=1)
-        multipliers = points(BlockVector(nodes, interior, z.shared), self.stride)
-        width = z.nodes.shape[1] + z.shared.shape[0]
-        second = lax.cond(
-            curvature,
-            lambda: _second(problem.field, problem.times, points(z, self.stride), z.shared, multipliers),
-            lambda: jnp.zeros((*problem.times.shape, width, width), states.dtype),
-        )
-        size = z.nodes.shape[1]
-        own, mixed, shared = second[:, :size, :size], second[:, :size, size:], second[:, size:, size:].sum(0)
-        return residuals, gradient, add_points(system, own, mixed, shared, self.stride)
+        return residuals[1:-1], gradient, system
 
 
 def _total(terms: list[Float[Array, "..."]]) -> Float[Array, "..."]:

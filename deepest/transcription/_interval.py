@@ -6,10 +6,9 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
-from deepest.linalg import BorderedTridiagonal
+from deepest.linalg import BorderedTridiagonal, Equations
 from deepest.transcription._assemble import assemble
 from deepest.transcription._base import AbstractTranscription, Field
 
@@ -36,16 +35,29 @@ class AbstractIntervalDefect(AbstractTranscription):
         times = problem.times
         return jax.vmap(one)(times[:-1], jnp.diff(times), z.nodes[:-1], z.nodes[1:])[:, None, :]
 
-    def quadratic(self, problem, z, layout, curvature):
+    def _flat(self, problem, z):
+        """The defect as a function of t, h and u = (x_a, x_b, θ), where each interval stands, and slices of u."""
         size, times = z.nodes.shape[1], problem.times
-        split = lambda u: (u[:size], u[size : 2 * size])
         stacked = lambda a, b: jnp.concatenate([a, b, z.shared])
-        defect = lambda t, h, u: self.defect(problem.field, t, h, split(u), u[2 * size :])
-        unknowns = jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:])
-        axes = (times[:-1], jnp.diff(times), unknowns)
-        residuals = jax.vmap(defect)(*axes)
-        jacobian = layout.vmap(jax.jacfwd(defect, argnums=2), batched=(True, True, True))(*axes)
-        windows = (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
+        defect = lambda t, h, u: self.defect(problem.field, t, h, (u[:size], u[size : 2 * size]), u[2 * size :])
+        places = (times[:-1], jnp.diff(times), jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:]))
+        return defect, places, (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
+
+    def equations(self, problem, z):
+        defect, places, windows = self._flat(problem, z)
+        jacobian = jax.vmap(jax.jacfwd(defect, argnums=2))(*places)
+        left, right, shared = (jacobian[:, :, window] for window in windows)
+        return jax.vmap(defect)(*places)[:, None, :], Equations(left, right[:, :, :0], right, shared)
+
+    def bend(self, problem, z, multipliers, system):
+        defect, places, windows = self._flat(problem, z)
+        second = lambda t, h, u, m: jax.hessian(lambda u: jnp.vdot(m, defect(t, h, u)))(u)
+        return _bend(system, jax.vmap(second)(*places, multipliers[:, 0]), windows)
+
+    def quadratic(self, problem, z, layout):
+        defect, places, windows = self._flat(problem, z)
+        residuals = jax.vmap(defect)(*places)
+        jacobian = layout.vmap(jax.jacfwd(defect, argnums=2), batched=(True, True, True))(*places)
         a, b, p = (layout.columns(jacobian, window) for window in windows)
         weighed_a, weighed_b = (problem.weight.times(layout, x) for x in (a, b))
         force, weighed_p = (problem.weight.times(layout, x) for x in (layout.matrices(residuals[:, :, None]), p))
@@ -58,22 +70,12 @@ class AbstractIntervalDefect(AbstractTranscription):
             gradient=[layout.overlap(layout.tmul(a, force), layout.tmul(b, force))],
             shared=layout.gram(p, force)[:, 0],
         )
-        if curvature is not False:
-            multipliers = layout.restore(force)[:, :, 0]
-            second = lambda t, h, u, m: jax.hessian(lambda u: jnp.vdot(m, defect(t, h, u)))(u)
-            count, width = unknowns.shape
-            bent = lax.cond(
-                curvature,
-                lambda: jax.vmap(second)(*axes, multipliers),
-                lambda: jnp.zeros((count, width, width), unknowns.dtype),
-            )
-            system = _bend(layout, bent, size, system)
         return residuals[:, None, :], gradient, system
 
 
-def _bend(layout, second, size, system: BorderedTridiagonal) -> BorderedTridiagonal:
-    """Add second derivatives in (x_a, x_b, p), (K, 2D + P, 2D + P)."""
-    a, b, p = slice(0, size), slice(size, 2 * size), slice(2 * size, None)
+def _bend(system: BorderedTridiagonal, second: Float[Array, "interval unknown unknown"], windows):
+    """The matrix plus second derivatives in (x_a, x_b, θ)."""
+    layout, (a, b, p) = system.layout, windows
     get = lambda rows, columns: layout.matrices(second[:, rows, columns])
     return BorderedTridiagonal(
         diagonal=system.diagonal + layout.overlap(get(a, a), get(b, b)),
