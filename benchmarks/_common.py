@@ -23,7 +23,7 @@ def one_core() -> None:
 
 def machine() -> dict[str, str]:
     """Where and with what the figures were made."""
-    names = ("jax", "jaxlib", "numpy", "scipy", "equinox")
+    names = ("jax", "jaxlib", "numpy", "scipy", "equinox", "diffrax")
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
