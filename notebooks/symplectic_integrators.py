@@ -80,7 +80,7 @@ def orbit(solver, steps):
 
 # %% [markdown]
 # About six hundred evaluations of the force a year for each: three symplectic solvers with a constant step, of which
-# they take 1, 6 and 17 a step, and Dopri8 with a tolerance at which it takes as many. (Save at ends of steps, as here:
+# they take 1, 6 and 15 a step, and Dopri8 with a tolerance at which it takes as many. (Save at ends of steps, as here:
 # between them dense output interpolates to third order only.)
 
 # %%
