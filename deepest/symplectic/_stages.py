@@ -8,10 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optimistix as optx
-from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import PyTree
 
 from deepest.symplectic._base import AbstractSymplectic, pair
+from deepest.symplectic._roots import finder, size
 from deepest.transcription import PartitionedTableau, gauss_nodes, lobatto_nodes
 
 
@@ -75,18 +75,6 @@ class AbstractStages(AbstractSymplectic):
         found = optx.root_find(mismatch, solver, start, scale, throw=False, max_steps=self.root_find_max_steps)
         add = lambda y, s, k: y + s * jnp.tensordot(jnp.asarray(tableau.weights, k.dtype), k, axes=1)
         return jax.tree.map(add, y0, scale, found.value), state, diffrax.RESULTS.promote(found.result)
-
-
-def size(*arrays: Float[Array, "..."]) -> Float[Array, ""]:
-    """The largest magnitude in the arrays, a positive scalar that carries no derivative."""
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(a)) for a in arrays]))
-    return lax.stop_gradient(jnp.where(largest > 0, largest, 1.0))
-
-
-def finder(given: optx.AbstractRootFinder | None, dtype) -> optx.AbstractRootFinder:
-    """The root finder that was given, or `Chord` to 50 times the rounding of the dtype."""
-    tolerance = 50.0 * float(jnp.finfo(dtype).eps)
-    return optx.Chord(rtol=tolerance, atol=tolerance) if given is None else given
 
 
 class AbstractGauss(AbstractStages):

@@ -11,7 +11,7 @@ import optimistix as optx
 
 from deepest.mechanics import Lagrangian, momentum
 from deepest.symplectic._base import AbstractSymplectic, pair
-from deepest.symplectic._stages import finder, size
+from deepest.symplectic._roots import finder, size
 from deepest.transcription import PartitionedTableau, gauss_nodes, lagrange, lobatto_nodes
 
 
