@@ -9,6 +9,7 @@ decay. Elimination in one direction would let rounding grow with the former; ort
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -47,13 +48,13 @@ class Staircase(eqx.Module):
         return Rows(rows + self.border @ z.shared, ends)
 
     def factor(self) -> "StaircaseFactor":
-        """Q R by structured elimination.
+        """Structured elimination.
 
-        Interiors go first, then node after node, each by the Q R of the two equations in which it stands: in about √K
-        lanes of √K nodes side by side, then along the lanes. What remains couples the ends and the shared unknowns.
-        Source: [wright1992].
+        Interiors go first, by L U with pivots among an interval's equations: nothing grows on so short a way. Then node
+        after node, each by the Q R of the two equations in which it stands: in about √K lanes of √K nodes side by side,
+        then along the lanes. What remains couples the ends and the shared unknowns. Source: [wright1992].
         """
-        interior, kept = _Eliminated.make(self.inside, (self.left, self.right, self.border))
+        interior, kept = _Condensed.make(self.inside, (self.left, self.right, self.border))
         eye = jnp.eye(self.left.shape[2], dtype=self.left.dtype)
         # Intervals missing at the end say y_{n+1} = y_n.
         blocks = [_deal(x, fill) for x, fill in zip(kept, (-eye, eye, jnp.zeros_like(kept[2][0])), strict=True)]
@@ -74,8 +75,52 @@ def _deal(blocks: Float[Array, "interval ..."], fill: Float[Array, "..."]) -> Fl
     return jnp.moveaxis(dealt, 1, 0)
 
 
+class _Condensed(eqx.Module):
+    """The interiors: P [inside, rest] = L [[U, coupling], [0, what remains]]."""
+
+    lu: Float[Array, "group row own"]
+    order: Array
+    couplings: tuple[Blocks, ...]
+
+    @classmethod
+    def make(cls, inside: Blocks, rest: tuple[Blocks, ...]) -> tuple["_Condensed", tuple[Blocks, ...]]:
+        """Eliminate `inside`; also what remains of the other columns."""
+        count, rows, own = inside.shape
+        if own == 0:
+            order = jnp.broadcast_to(jnp.arange(rows)[None], (count, rows))
+            return cls(inside, order, tuple(x[:, :0] for x in rest)), rest
+        lu, _, order = lax.linalg.lu(inside)
+        widths = np.cumsum([x.shape[2] for x in rest])[:-1]
+        top, below = _forward(lu, order, jnp.concatenate(rest, axis=2))
+        split = lambda x: tuple(jnp.split(x, widths, axis=2))
+        return cls(lu, order, split(top)), split(below)
+
+    def split(self, rows: Float[Array, "group row"]) -> tuple[Float[Array, "group own"], Float[Array, "group rest"]]:
+        """A right side's part of what was eliminated, and what remains of it."""
+        if self.lu.shape[2] == 0:
+            return rows[:, :0], rows
+        top, below = _forward(self.lu, self.order, rows[:, :, None])
+        return top[:, :, 0], below[:, :, 0]
+
+    def back(self, given: Float[Array, "group own"], *known: Float[Array, "group _"]) -> Float[Array, "group own"]:
+        """What was eliminated, once the rest is known."""
+        return _back(self.lu[:, : self.lu.shape[2]], self.couplings, given, known)
+
+
+def _forward(lu, order, columns: Blocks) -> tuple[Blocks, Blocks]:
+    own = lu.shape[2]
+    turned = jnp.take_along_axis(columns, order[:, :, None], axis=1)
+    top = lax.linalg.triangular_solve(lu[:, :own], turned[:, :own], left_side=True, lower=True, unit_diagonal=True)
+    return top, turned[:, own:] - lu[:, own:] @ top
+
+
+def _back(root: Blocks, couplings: tuple[Blocks, ...], given, known):
+    spent = sum(jnp.einsum("gij,gj->gi", c, x) for c, x in zip(couplings, known, strict=True))
+    return lax.linalg.triangular_solve(root, (given - spent)[:, :, None], left_side=True, lower=False)[:, :, 0]
+
+
 class _Eliminated(eqx.Module):
-    """One unknown block a group of equations: Qᵀ [column, rest] = [[R, coupling], [0, what remains]]."""
+    """One node a group of equations: Qᵀ [column, rest] = [[R, coupling], [0, what remains]]."""
 
     q: Float[Array, "group row row"]
     root: Float[Array, "group own own"]
@@ -85,10 +130,6 @@ class _Eliminated(eqx.Module):
     def make(cls, column: Blocks, rest: tuple[Blocks, ...]) -> tuple["_Eliminated", tuple[Blocks, ...]]:
         """Eliminate `column` from the groups; also what remains of the other columns."""
         own = column.shape[2]
-        if own == 0:
-            count, rows = column.shape[:2]
-            q = jnp.broadcast_to(jnp.eye(rows, dtype=column.dtype), (count, rows, rows))
-            return cls(q, column[:, :0], tuple(x[:, :0] for x in rest)), rest
         q, root = jnp.linalg.qr(column, mode="complete")
         turned = [q.mT @ x for x in rest]
         return cls(q, root[:, :own], tuple(x[:, :own] for x in turned)), tuple(x[:, own:] for x in turned)
@@ -100,9 +141,7 @@ class _Eliminated(eqx.Module):
 
     def back(self, given: Float[Array, "group own"], *known: Float[Array, "group _"]) -> Float[Array, "group own"]:
         """What was eliminated, once the rest is known."""
-        spent = sum(jnp.einsum("gij,gj->gi", c, x) for c, x in zip(self.couplings, known, strict=True))
-        right = (given - spent)[:, :, None]
-        return lax.linalg.triangular_solve(self.root, right, left_side=True, lower=False)[:, :, 0]
+        return _back(self.root, self.couplings, given, known)
 
 
 def _join(before, after):
@@ -117,7 +156,7 @@ def _join(before, after):
 class StaircaseFactor(eqx.Module):
     """What `Staircase.factor` makes, for right sides of (K, E + D) and (D + P,)."""
 
-    interior: _Eliminated
+    interior: _Condensed
     inner: _Eliminated
     outer: _Eliminated
     closed: Float[Array, "end end"]
