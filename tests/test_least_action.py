@@ -98,7 +98,7 @@ def test_one_gauss_point_is_the_minimum_of_the_midpoint_action():
     # Another minimum may be nearer to a straight line than the one that a minimiser finds from there.
     solution = boundary.solve(problem, ends, Gauss(1), Guess(times, 1.01 * path), tolerance=1e-11)
     assert int(solution.status) == Status.converged
-    np.testing.assert_allclose(solution.path, path, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(solution.path, path, rtol=0, atol=1e-8)
 
 
 def tracking(rate):
