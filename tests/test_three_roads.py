@@ -181,9 +181,10 @@ def test_three_roads_that_are_one_discretisation(name):
         times[-1],
         None,
         (solution.path[0], solution.momenta[0]),
-        saveat=diffrax.SaveAt(ts=times),
+        saveat=diffrax.SaveAt(ts=jnp.asarray(times)),
         stepsize_controller=diffrax.StepTo(ts=times),
     )
+    assert run.ys is not None
     np.testing.assert_allclose(run.ys[0], path, rtol=0, atol=1e-8)
     np.testing.assert_allclose(run.ys[1], solution.momenta, rtol=0, atol=1e-7 * np.max(np.abs(solution.momenta)))
 
