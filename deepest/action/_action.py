@@ -46,7 +46,6 @@ class Action(eqx.Module):
     measurement: Measurement
     count: Float[Array, ""]
     shape: Weight
-    inverse: Weight
     drift: Float[Array, "interval varying"]
     limits: tuple[Float[Array, "2 state"], Float[Array, "2 parameter"]]
     initial: Gaussian
@@ -82,8 +81,7 @@ class Action(eqx.Module):
         self.places = self.grid.locate(observations.times)
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
         self.count = _float(observations.count)
-        shape = _shape(model_precision, widths, estimable.dimension, convention)
-        self.shape, self.inverse = Weight(shape), Weight(1.0 / shape if shape.ndim == 2 else jnp.linalg.inv(shape))
+        self.shape = Weight(_shape(model_precision, widths, estimable.dimension, convention))
         volatility = estimable.volatility(float(np.ptp(self.grid.times)))
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
         self.limits, self.bounded = _limits(estimable, bounds)
@@ -98,7 +96,7 @@ class Action(eqx.Module):
         """
         ratio, unit = jnp.asarray(ratio, self.reference.dtype), self.reference
         weight = lambda value: Weight(_join(self.shape.value * (value * unit), self.drift))
-        inverse = lambda value, drift: Weight(_join(self.inverse.value * (value / unit), drift))
+        inverse = lambda value, drift: Weight(_join(self.shape.inverse().value * (value / unit), drift))
         relaxation = Relaxation(
             slack=inverse(1.0 / ratio, 1.0 / self.drift),
             excess=inverse(jnp.asarray(1.0 / BOUND, unit.dtype), jnp.zeros_like(self.drift)),

@@ -58,6 +58,10 @@ class Weight(eqx.Module):
         """The weight times one number an interval."""
         return Weight(scale.reshape(-1, *(1 for _ in self.value.shape[1:])) * self.value)
 
+    def inverse(self) -> "Weight":
+        """R_f⁻¹."""
+        return Weight(1.0 / self.value if self.value.ndim == 2 else jnp.linalg.inv(self.value))
+
     def blocks(self, layout: AbstractLayout) -> Float[Array, "..."]:
         """R_f itself as matrices in a layout."""
         value = self.value if self.value.ndim == 3 else jax.vmap(jnp.diag)(self.value)
