@@ -366,7 +366,10 @@ def test_the_cache_lies_where_caches_lie(monkeypatch, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_interrupted_while_compiling_it_leaves_at_once_and_leaves_nothing(tmp_path):
+    # A shell starts what runs in the background deaf to Ctrl-C, and its children with it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = process("twin", "lorenz96", folder=tmp_path)
+    signal.signal(signal.SIGINT, before)
     compiled = tmp_path / "cache" / "deepest" / "compiled"
     while not (compiled.is_dir() and any(compiled.iterdir())):
         assert running.poll() is None, running.stderr.read()
