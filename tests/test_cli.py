@@ -383,10 +383,7 @@ def test_interrupted_while_compiling_it_leaves_at_once_and_leaves_nothing(tmp_pa
 
 @pytest.mark.slow
 def test_lorenz96_under_a_minute_and_twice_as_fast_again(tmp_path):
-    """The main job as a newcomer runs it; the second time everything compiled comes from the cache.
-
-    Halves are compared in processor time, which other processes on the machine do not stretch.
-    """
+    """The main job as a newcomer runs it, and again with what was compiled; in processor time, which others share."""
     wall, used = [], []
     for _ in range(2):
         began, before = time.perf_counter(), os.times()
