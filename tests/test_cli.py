@@ -383,7 +383,7 @@ def test_interrupted_while_compiling_it_leaves_at_once_and_leaves_nothing(tmp_pa
 
 @pytest.mark.slow
 def test_lorenz96_under_a_minute_and_twice_as_fast_again(tmp_path):
-    """The main job as a newcomer runs it, and again with what was compiled; in processor time, which others share."""
+    """As a newcomer runs it, and again with what was compiled, in processor time: other processes do not stretch it."""
     wall, used = [], []
     for _ in range(2):
         began, before = time.perf_counter(), os.times()
