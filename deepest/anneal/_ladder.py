@@ -43,11 +43,11 @@ class Ladder(eqx.Module):
         return max(1, min(last + 1, most)) if easy else 1
 
     def check(self, dtype: type | np.dtype, minimiser: AbstractMinimiser) -> None:
-        """Raise `ValueError` where the ladder ends higher than a minimiser can carry in `dtype`."""
+        """Raise `ValueError` where the ladder ends higher than a minimiser carries in `dtype`."""
         highest = minimiser.highest(dtype)
         if self.ratios[-1] > highest:
             fits = int(np.sum(self.ratios <= highest))
             raise ValueError(
-                f"In {np.dtype(dtype).name} this minimiser carries R_f/R_m up to about {highest:.1g}, and the ladder "
-                f"ends at {self.ratios[-1]:.1g}: use DampedNewton(form=PrimalDual()), float64, or rungs={fits}."
+                f"In {np.dtype(dtype).name} normal equations carry R_f/R_m up to about {highest:.1g}, and the ladder "
+                f"ends at {self.ratios[-1]:.1g}: use float64, rungs={fits}, or anneal(…) without minimiser=."
             )

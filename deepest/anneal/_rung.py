@@ -82,13 +82,14 @@ def climb(
     the paths, parameters and last levels by the data come from the implicit function theorem at the last rung's
     minimum, through its block structure. Levels of members that `prune` drops are NaN from there on.
 
-    `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`. Without `minimiser`, the one that carries
-    the ladder's last rung in their dtype serves all rungs.
+    `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`. Raises `ValueError` where the ladder ends
+    higher than normal equations carry in their dtype, since the derivatives are solved from these whatever `minimiser`
+    is.
     """
-    minimiser = suited(ladder.ratios[-1], paths.dtype) if minimiser is None else minimiser
-    ladder.check(paths.dtype, minimiser)
+    usual = DampedNewton()
+    ladder.check(paths.dtype, usual)
     ratios = jnp.asarray(ladder.ratios, paths.dtype)
-    return _climb(action, paths, parameters, ratios, prune, minimiser)
+    return _climb(action, paths, parameters, ratios, prune, usual if minimiser is None else minimiser)
 
 
 @eqx.filter_jit

@@ -99,10 +99,10 @@ class Saddle(eqx.Module):
             last=last,
             corner=corner,
         )
-        rows = Rows(-border[:, :, -1], ends)
+        right_side = Rows(-border[:, :, -1], ends)
         if self.free is not None:
-            chain, rows = _hold(chain, rows, self.free)
-        found = _solve(chain, rows)
+            chain, right_side = _hold(chain, right_side, self.free)
+        found = _solve(chain, right_side)
         nodes = found.nodes[:, :size] if self.free is None else found.nodes[:, :size] * self.free
         one = jnp.broadcast_to(jnp.append(found.shared, 1.0)[None], (count, width + 1))
         known = jnp.concatenate([nodes[1:], nodes[:-1], one], axis=1)[:, :, None]

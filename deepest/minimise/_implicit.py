@@ -13,7 +13,7 @@ def implicit(problem: AbstractBlockProblem, z: BlockVector) -> BlockVector:
 
     At a minimum ∇A(z; y) = 0, so that dz = −H⁻¹ ∂_y ∇A dy with the exact Hessian H. The value is z as given; forward
     and reverse mode both go through one block solve, never through the iterations that found z. Components held at
-    a bound have derivative zero.
+    a bound have derivative zero. R_f must be finite, and no higher than normal equations carry in the dtype.
     """
     z = jax.tree.map(lax.stop_gradient, z)
     quadratic = jax.tree.map(lax.stop_gradient, problem.quadratic(z, True))

@@ -49,7 +49,7 @@ class SettledChord(optx.AbstractRootFinder):
 
 
 def finder(given: optx.AbstractRootFinder | None, dtype) -> optx.AbstractRootFinder:
-    """The root finder that was given, or `Chord` to 50 times the rounding of the dtype, if that can be had."""
+    """The root finder that was given, or `SettledChord` to 50 times the rounding of the dtype."""
     tolerance = 50.0 * float(jnp.finfo(dtype).eps)
     return SettledChord(tolerance, tolerance) if given is None else given
 
