@@ -2,11 +2,12 @@
 
 import pytest
 
-from deepest.boundary import Gauss, Lobatto, MultipleShooting, SingleShooting
+from deepest.boundary import Gauss, Lobatto, MultipleShooting, Obreshkov, SingleShooting
 
 METHODS = {
     "gauss": Gauss(3),
     "lobatto": Lobatto(4),
+    "obreshkov": Obreshkov(3),
     "multiple": MultipleShooting(),
     "single": SingleShooting(),
 }

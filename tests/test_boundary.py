@@ -8,7 +8,18 @@ from methods import SLOW, some
 from scipy import integrate, optimize
 
 from deepest import boundary, mechanics
-from deepest.boundary import Annealed, Gauss, Guess, Lobatto, MultipleShooting, Refine, SingleShooting, Status, System
+from deepest.boundary import (
+    Annealed,
+    Gauss,
+    Guess,
+    Lobatto,
+    MultipleShooting,
+    Obreshkov,
+    Refine,
+    SingleShooting,
+    Status,
+    System,
+)
 
 # ---- First-order systems with closed forms ----
 
@@ -49,6 +60,8 @@ def test_both_branches_of_bratus_problem(method, branch, height):
 
 COLLOCATION = [
     (Gauss(2), 4),
+    (Obreshkov(2), 4),
+    pytest.param(Obreshkov(3), 6, marks=SLOW),
     *(pytest.param(Gauss(s), 2 * s, marks=SLOW) for s in (1, 3)),
     *(pytest.param(Lobatto(s), 2 * s - 2, marks=SLOW) for s in (2, 3, 4)),
 ]
@@ -68,6 +81,20 @@ def test_collocation_has_its_order_at_the_nodes(method, order):
     errors = [error(count) for count in counts]
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     assert abs(slope - order) < 0.35
+
+
+@pytest.mark.parametrize(("method", "other"), [(Obreshkov(1), Lobatto(2)), (Obreshkov(3), Gauss(3))], ids=str)
+def test_derivatives_at_the_nodes_are_other_methods_where_these_are_the_same(method, other):
+    """One derivative is the trapezoid for every problem; on y′ = A y k of them are Padé's e^{hA}, as k Gauss points."""
+    linear = System(lambda t, y, q: jnp.stack([y[1], -3.0 * y[0] - 0.5 * y[1]])), BRATU[1]
+    given = boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0] - 1.0, yb[0] - 2.0]))
+    problem = BRATU if method.derivatives == 1 else (linear[0], given)
+    times = np.array([0.0, 0.1, 0.35, 0.6, 1.0])
+    ours, theirs = (
+        boundary.solve(*problem, m, Guess(times, bump(times, 0.1)), tolerance=1e-13) for m in (method, other)
+    )
+    assert int(ours.status) == int(theirs.status) == Status.converged
+    np.testing.assert_allclose(ours.y, theirs.y, rtol=0, atol=1e-12)
 
 
 @some("lobatto")
@@ -133,6 +160,33 @@ def test_the_mesh_is_refined_where_the_layer_is():
     assert float(jnp.max(even.defects)) > 30 * float(jnp.max(solution.defects))
 
 
+def test_the_mesh_of_derivatives_is_refined_too():
+    """Its defect is as small as is asked, and its polynomial as near between the nodes as at them."""
+    problem, conditions, exact = layer(0.01)
+    times, fine = np.linspace(0.0, 1.0, 11), np.linspace(0.0, 1.0, 500)
+    solution = boundary.solve(problem, conditions, Obreshkov(3), Guess(times, np.zeros((11, 2))), refine=Refine(1e-4))
+    assert int(solution.status) == Status.converged
+    assert float(jnp.max(solution.defects)) <= 1e-4
+    at_nodes = np.max(np.abs(solution.y[:, 0] - exact(np.asarray(solution.times))))
+    between = np.max(np.abs(solution(fine)[:, 0] - exact(fine)))
+    assert between < max(2.0 * at_nodes, 1e-9)
+
+
+@pytest.mark.parametrize("method", [Obreshkov(4), pytest.param(Gauss(3), marks=SLOW)], ids=str)
+def test_a_coarse_mesh_first_takes_most_of_the_steps(method):
+    """Troesch's problem: the same solution, and on all the nodes one or two steps are left."""
+    problem = System(lambda t, y, q: jnp.stack([y[1], 5.0 * jnp.sinh(5.0 * y[0])]))
+    conditions = boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0], yb[0] - 1.0]))
+    times = np.linspace(0.0, 1.0, 49) ** 0.5
+    guess = Guess(times, np.stack([times, np.ones(49)], axis=1))
+    few = Guess(times[::4], guess.path[::4])
+    alone, after = (boundary.solve(problem, conditions, method, guess, tolerance=1e-10, coarse=c) for c in (None, 12))
+    coarse = boundary.solve(problem, conditions, method, few, tolerance=1e-3)
+    assert int(alone.status) == int(after.status) == int(coarse.status) == Status.converged
+    np.testing.assert_allclose(after.y, alone.y, rtol=1e-8, atol=1e-8)
+    assert int(after.steps) - int(coarse.steps) <= 2 < int(alone.steps)
+
+
 def test_a_mesh_that_may_not_grow_is_said():
     problem, conditions, _ = layer(0.001)
     guess = Guess(np.linspace(0.0, 1.0, 11), np.zeros((11, 2)))
@@ -176,6 +230,23 @@ def test_derivatives_are_those_of_the_closed_form(method):
         np.testing.assert_allclose(jax.jit(jax.hessian(middle))(one), second, rtol=1e-4)
 
 
+@pytest.mark.parametrize("method", [Obreshkov(3), pytest.param(Gauss(3), marks=SLOW)], ids=str)
+def test_a_batch_is_each_alone_with_its_derivatives(method):
+    """Over λ, with problems that need different numbers of Newton's steps, one of which has no solution."""
+    times, strengths = np.linspace(0.0, 1.0, 17), jnp.asarray([0.1, 1.0, 3.0, 4.0])
+
+    def middle(strength):
+        solution = boundary.solve(*bratu(strength), method, Guess(times, bump(times, 0.1)), tolerance=1e-12)
+        return solution(0.5)[0], solution.status
+
+    (values, status), slopes = jax.jit(jax.vmap(jax.value_and_grad(middle, has_aux=True)))(strengths)
+    assert status.tolist()[:3] == [Status.converged] * 3
+    assert int(status[3]) in (Status.stalled, Status.singular, Status.step_limit)
+    exact = np.array([[bratu_exact(np.asarray(0.5), 0, s + d)[0] for d in (-1e-4, 0.0, 1e-4)] for s in (0.1, 1.0, 3.0)])
+    np.testing.assert_allclose(values[:3], exact[:, 1], rtol=1e-7)
+    np.testing.assert_allclose(slopes[:3], (exact[:, 2] - exact[:, 0]) / 2e-4, rtol=2e-6)
+
+
 # ---- Bad input ----
 
 TIMES = np.linspace(0.0, 1.0, 5)
@@ -192,6 +263,15 @@ def linear():
         (lambda: Guess(TIMES, np.zeros((4, 1))), r"shape \(5, D\)"),
         (lambda: Gauss(0), "at least one point"),
         (lambda: Lobatto(1), "at least two points"),
+        (lambda: Obreshkov(7), "1 to 6 derivatives"),
+        (
+            lambda: boundary.solve(*BRATU, Gauss(), Guess(TIMES, np.zeros((5, 2))), coarse=5),
+            "has 4 intervals, of which coarse= may take 1 to 4; received 5",
+        ),
+        (
+            lambda: boundary.solve(*BRATU, SingleShooting(), Guess(TIMES, np.zeros((5, 2))), coarse=2),
+            "shooting controls its own steps",
+        ),
         (lambda: Annealed(Gauss(), start=2.0), "0 < start < 1"),
         (lambda: Refine(tolerance=0.0), "tolerance > 0"),
         (

@@ -52,3 +52,20 @@ def test_growing_and_decaying_components_lose_no_digits():
     truth = jnp.asarray(rng.normal(size=(41, 4)), float)
     z = matrix.factor().solve(matrix.mv(dp.linalg.BlockVector(truth, jnp.zeros((40, 0)), jnp.zeros(0))))
     np.testing.assert_allclose(z.nodes, truth, rtol=0, atol=1e3 * EPS)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_many_systems_side_by_side_are_each_solved(size):
+    """Under `vmap`, with both kinds of elimination, also one matrix for several right sides."""
+    solve = jax.vmap(lambda m, r: m.factor(constant=True).solve(r))
+    made = [staircase(11, size, 2, 1, seed=seed) for seed in range(5)]
+    draw = lambda *shape: jnp.asarray(made[0][1].normal(size=shape), float)
+    rows = Rows(draw(5, 11, size + 2), draw(5, size + 1))
+    each = jax.tree.map(lambda *x: jnp.stack(x), *(matrix for matrix, _ in made))
+    same = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (5, *x.shape)), made[0][0])
+    one = jax.vmap(made[0][0].factor(constant=True).solve)
+    for matrices, z in ((each, jax.jit(solve)(each, rows)), (same, jax.jit(one)(rows))):
+        back = jax.vmap(Staircase.mv)(matrices, z)
+        scale = float(jnp.max(jnp.abs(z.nodes)))
+        np.testing.assert_allclose(back.intervals, rows.intervals, rtol=0, atol=2e3 * EPS * scale)
+        np.testing.assert_allclose(back.ends, rows.ends, rtol=0, atol=2e3 * EPS * scale)

@@ -1,4 +1,4 @@
-"""Collocation: on every interval a polynomial whose slope is right at Gauss or Lobatto points."""
+"""What all collocation has in common: a polynomial on every interval, and a defect where its slope is not that of f."""
 
 import abc
 from typing import ClassVar
@@ -6,26 +6,39 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from numpy.polynomial import Polynomial
 
-from deepest.boundary._method import AbstractMethod, locate
-from deepest.transcription import PartitionedTableau, gauss_nodes, lobatto_nodes
+from deepest.boundary._method import AbstractMethod, Rates, locate
+from deepest.linalg import BlockVector
 
 
 class AbstractCollocation(AbstractMethod):
-    """Slopes k_i at the points t_i = t_n + c_i h of an interval as interior unknowns (K, s · M):
+    """On the interval n, y(t_n + s h) = Σ_r P_r(s) d_r, with polynomials P_r and data d_r of that interval.
 
-        h (k_i − f(t_i, y_n + h Σ_j a_ij k_j, q)) = 0,   y_{n+1} − y_n − h Σ_j b_j k_j = 0.
-
-    Between the nodes y is the polynomial of degree s with these slopes. Source: [ascher1995].
+    The `defect` of its slope goes with an interval's width to the `power`.
     """
+
+    noise: ClassVar[float] = 0.0
 
     @property
     @abc.abstractmethod
-    def tableau(self) -> PartitionedTableau:
-        """The points c (s,), weights b (s,) and coefficients a (s, s)."""
+    def power(self) -> int:
+        """The order of the defect between the nodes."""
 
-    noise: ClassVar[float] = 0.0
+    @property
+    @abc.abstractmethod
+    def basis(self) -> list[Polynomial]:
+        """The polynomials P_r."""
+
+    @abc.abstractmethod
+    def pieces(self, rates: Rates, times: Array, z: BlockVector) -> Float[Array, "interval piece state"]:
+        """The data d_r of all intervals."""
+
+    @property
+    @abc.abstractmethod
+    def probes(self) -> Float[np.ndarray, " probe"]:
+        """Where on an interval the defect is looked at: between the places where it vanishes."""
 
     def transposable(self):
         return self
@@ -33,70 +46,18 @@ class AbstractCollocation(AbstractMethod):
     def mesh(self, times):
         return times
 
-    def inside(self, rates, times, nodes, q):
-        places = _at(times, self.tableau.nodes)
-        between = nodes[:-1, None] + jnp.diff(nodes, axis=0)[:, None] * self.tableau.nodes[None, :, None]
-        return _stages(rates)(places, between, q).reshape(times.size - 1, -1)
-
-    def residual(self, rates, times, z):
-        steps, slopes, places, states = self._places(times, z)
-        return self._equations(z, steps, slopes, _stages(rates)(places, states, z.shared))
-
-    def linearise(self, rates, times, z):
-        steps, slopes, places, states = self._places(times, z)
-        found = _stages(rates)(places, states, z.shared)
-        along_y, along_q = _stages(jax.jacfwd(rates, argnums=(1, 2)))(places, states, z.shared)
-        (count, stages, size), h = slopes.shape, steps[:, None, None]
-        eye, rows = jnp.eye(size, dtype=h.dtype), stages * size
-        stage = jnp.eye(stages, dtype=h.dtype)[None, :, None, :, None] * eye[None, None, :, None, :]
-        coupled = jnp.asarray(self.tableau.first, h.dtype)[None, :, None, :, None] * along_y[:, :, :, None, :]
-        inside = (h[:, :, :, None, None] * stage - (h**2)[:, :, :, None, None] * coupled).reshape(count, rows, rows)
-        onward = (jnp.asarray(self.tableau.weights, h.dtype)[None, :, None] * eye[:, None, :]).reshape(size, rows)
-        every = lambda block: jnp.broadcast_to(block, (count, *block.shape))
-        slope = lambda block: (-h[:, :, :, None] * block).reshape(count, rows, -1) if block.ndim == 4 else block
-        left = jnp.concatenate([slope(along_y), every(-eye)], axis=1)
-        right = every(jnp.concatenate([jnp.zeros((rows, size), h.dtype), eye]))
-        inside = jnp.concatenate([inside, -h * every(onward)], axis=1)
-        border = jnp.concatenate([slope(along_q), jnp.zeros((count, size, z.shared.size), h.dtype)], axis=1)
-        return self._equations(z, steps, slopes, found), (left, inside, right, border)
-
-    def _places(self, times, z):
-        count, size = z.nodes.shape[0] - 1, z.nodes.shape[1]
-        steps, slopes = jnp.diff(times), z.interior.reshape(count, -1, size)
-        first = jnp.asarray(self.tableau.first, steps.dtype)
-        states = z.nodes[:-1, None] + steps[:, None, None] * jnp.einsum("ij,njd->nid", first, slopes)
-        return steps, slopes, _at(times, self.tableau.nodes), states
-
-    def _equations(self, z, steps, slopes, found):
-        gaps = (steps[:, None, None] * (slopes - found)).reshape(slopes.shape[0], -1)
-        weights = jnp.asarray(self.tableau.weights, steps.dtype)
-        moved = steps[:, None] * jnp.einsum("j,njd->nd", weights, slopes)
-        return jnp.concatenate([gaps, jnp.diff(z.nodes, axis=0) - moved], axis=1)
-
     def evaluate(self, rates, times, z, t):
-        n, size = locate(times, t), z.nodes.shape[1]
-        h = times[n + 1] - times[n]
-        slopes, place = z.interior[n].reshape(-1, size), (t - times[n]) / h
-        shares = [_horner(integral, place) for integral in self._integrals()]
-        return z.nodes[n] + h * jnp.stack(shares) @ slopes
-
-    def _integrals(self) -> list[Polynomial]:
-        """∫_0^s of Lagrange's polynomials on the points."""
-        c = self.tableau.nodes
-        basis = [Polynomial.fromroots(np.delete(c, j)) if c.size > 1 else Polynomial([1.0]) for j in range(c.size)]
-        return [(p / p(c[j])).integ() for j, p in enumerate(basis)]
+        n = locate(times, t)
+        place = (t - times[n]) / (times[n + 1] - times[n])
+        return jnp.stack([_horner(p, place) for p in self.basis]) @ self.pieces(rates, times, z)[n]
 
     def defects(self, rates, times, z):
-        steps, slopes, _, _ = self._places(times, z)
-        integrals = self._integrals()
-        # Between the points at which it vanishes: at one more Gauss point than there are of them.
-        at = gauss_nodes(self.tableau.nodes.size + 1)
-        values = jnp.asarray(np.stack([p(at) for p in integrals], axis=1), steps.dtype)
-        turns = jnp.asarray(np.stack([p.deriv()(at) for p in integrals], axis=1), steps.dtype)
-        states = z.nodes[:-1, None] + steps[:, None, None] * jnp.einsum("ij,njd->nid", values, slopes)
-        found = _stages(rates)(_at(times, at), states, z.shared)
+        at, pieces, steps = self.probes, self.pieces(rates, times, z), jnp.diff(times)
+        along = lambda polynomials: jnp.asarray(np.stack([p(at) for p in polynomials], axis=1), steps.dtype)
+        mix = lambda weights: jnp.einsum("ij,njd->nid", weights, pieces)
+        found = over_points(rates)(at_shares(times, at), mix(along(self.basis)), z.shared)
         typical = jnp.max(jnp.abs(found), axis=(0, 1), keepdims=True)
-        gaps = jnp.einsum("ij,njd->nid", turns, slopes) - found
+        gaps = mix(along([p.deriv() for p in self.basis])) / steps[:, None, None] - found
         relative = gaps / jnp.where(typical > 0, typical, 1.0)
         return jnp.sqrt(jnp.mean(relative**2, axis=(1, 2)))
 
@@ -104,40 +65,12 @@ class AbstractCollocation(AbstractMethod):
         return jnp.full((), jnp.nan, z.nodes.dtype)
 
 
-class Gauss(AbstractCollocation):
-    """Collocation at `stages` Gauss points: order 2 · stages at the nodes, symplectic for Hamilton's equations."""
-
-    stages: int = 3
-
-    def __check_init__(self):
-        if self.stages < 1:
-            raise ValueError(f"Gauss collocation has at least one point; received stages={self.stages}.")
-
-    @property
-    def tableau(self) -> PartitionedTableau:
-        return PartitionedTableau.paired(gauss_nodes(self.stages), 2 * self.stages)
-
-
-class Lobatto(AbstractCollocation):
-    """Collocation at `stages` Lobatto points, ends included: order 2 · stages − 2; with three, scipy's `solve_bvp`."""
-
-    stages: int = 3
-
-    def __check_init__(self):
-        if self.stages < 2:
-            raise ValueError(f"Lobatto collocation has at least two points; received stages={self.stages}.")
-
-    @property
-    def tableau(self) -> PartitionedTableau:
-        return PartitionedTableau.paired(lobatto_nodes(self.stages), 2 * self.stages - 2)
-
-
-def _stages(function):
+def over_points(function):
     """Over the points (K, s) of all intervals."""
     return jax.vmap(jax.vmap(function, in_axes=(0, 0, None)), in_axes=(0, 0, None))
 
 
-def _at(times, shares: np.ndarray):
+def at_shares(times, shares: np.ndarray):
     """Times (K, s) at these shares of every interval."""
     return times[:-1, None] + jnp.diff(times)[:, None] * shares[None]
 

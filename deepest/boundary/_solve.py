@@ -1,11 +1,13 @@
 """From a problem, its boundary and a guess to a solution."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from deepest.boundary._collocation import AbstractCollocation
 from deepest.boundary._conditions import AbstractBoundary
@@ -17,7 +19,7 @@ from deepest.boundary._solution import Guess, Solution
 from deepest.boundary._status import Status
 from deepest.linalg import BlockVector
 
-# A rung of annealing needs its solution only well enough to start the next one.
+# A rung of annealing, or a coarse mesh, needs its solution only well enough to start the next one.
 _ROUGH = 1e-3
 # Shooting that misses the end by more than this, relative, by errors of its own has not solved anything.
 _MISSED = 1e-3
@@ -31,6 +33,7 @@ def solve(
     *,
     tolerance: float = 1e-8,
     limit: int = 100,
+    coarse: int | None = None,
     refine: Refine | None = None,
 ) -> Solution:
     """Solve dy/dt = f(t, y, q) with g(y(t_0), y(t_1), q) = 0 on the mesh of the guess, or on one refined from it.
@@ -38,6 +41,9 @@ def solve(
     - `tolerance`: Newton's method ends where its correction is smaller, relative to each component's largest magnitude;
       not less than a hundred times rounding.
     - `limit`: the most Newton steps, on each rung of `Annealed`.
+    - `coarse`: for collocation, a number of the guess's intervals to solve on first, rungs and all, which takes most of
+      the steps; the whole mesh is then begun at that solution, if there is one, and else at the guess. On a coarse mesh
+      Newton's method often finds its way also where it does not on a fine one.
     - `refine`: for collocation, how small a defect to refine the mesh to. Happens on the host, so not inside `jit`.
 
     Without `refine` it is a pure function, for `jit`, for `vmap` over guesses or data, and with derivatives by whatever
@@ -51,23 +57,40 @@ def solve(
     guessed = problem.start(every, guess.path, guess.momenta, guess.parameters)
     y = guessed[np.searchsorted(guess.times, times)]
     _check(problem, boundary, times, y, guess.parameters)
-    if refine is not None and not isinstance(base, AbstractCollocation):
-        raise ValueError("Only collocation has a defect to refine by; shooting controls its own steps.")
+    if (refine or coarse) is not None and not isinstance(base, AbstractCollocation):
+        raise ValueError("Only collocation takes refine= and coarse=; shooting controls its own steps.")
+    stages = _stages(times.size - 1, coarse, method.rungs if isinstance(method, Annealed) else np.ones(1))
     limits = (jnp.asarray(max(tolerance, 100.0 * float(jnp.finfo(y.dtype).eps)), y.dtype), jnp.asarray(limit))
     start = (jnp.asarray(times, y.dtype), y, guess.parameters)
-    rungs = method.rungs if isinstance(method, Annealed) else np.ones(1)
-    solution = _solve(problem, boundary, base, rungs, *start, *limits, (every, guessed))
-    while isinstance(base, AbstractCollocation) and refine is not None and _worse(solution, refine):
-        mesh = refine.mesh(np.asarray(solution.times), np.asarray(solution.defects), base.tableau.nodes.size)
+    solution = _solve(problem, boundary, base, stages, *start, *limits, (every, guessed))
+    while refine is not None and _worse(solution, refine):
+        mesh = refine.mesh(np.asarray(solution.times), np.asarray(solution.defects), base.power)
         if mesh is None:
             return eqx.tree_at(lambda s: s.status, solution, jnp.asarray(int(Status.mesh_limit)))
         times, steps = jnp.asarray(mesh, y.dtype), solution.steps
         y = solution(times)
         # What was annealed once begins where it ended.
         start = (times, y, solution.parameters)
-        solution = _solve(problem, boundary, base, np.ones(1), *start, *limits, (times, y))
+        solution = _solve(
+            problem, boundary, base, _stages(times.size - 1, None, np.ones(1)), *start, *limits, (times, y)
+        )
         solution = eqx.tree_at(lambda s: s.steps, solution, solution.steps + steps)
     return solution
+
+
+class _Stage(eqx.Module):
+    """So many intervals of the guess, and the fractions of R_f at which the problem is solved on them in turn."""
+
+    intervals: int
+    rungs: Float[np.ndarray, " rung"]
+
+
+def _stages(count: int, coarse: int | None, rungs: np.ndarray) -> list[_Stage]:
+    if coarse is None:
+        return [_Stage(count, rungs)]
+    if not 1 <= coarse <= count:
+        raise ValueError(f"The guess has {count} intervals, of which coarse= may take 1 to {count}; received {coarse}.")
+    return [_Stage(coarse, rungs), *_stages(count, None, np.ones(1))]
 
 
 def _worse(solution: Solution, refine: Refine) -> bool:
@@ -89,37 +112,56 @@ def _check(problem, boundary, times, y, parameters) -> None:
 
 
 @eqx.filter_jit
-def _solve(problem, boundary, method: AbstractMethod, rungs, times, y, parameters, tolerance, limit, guess) -> Solution:
-    equations = lambda problem: _equations(problem, boundary, method, times, y, parameters)
-    exact = equations(problem)
-    still = _still(exact)
-    z = BlockVector(y, method.inside(still.rates, times, y, parameters), parameters)
+def _solve(
+    problem, boundary, method: AbstractMethod, stages: list[_Stage], times, y, parameters, tolerance, limit, guess
+) -> Solution:
+    equations = lambda problem, times: _equations(problem, boundary, method, times, y, parameters)
 
-    def rung(z, inputs):
-        ratio, tolerance = inputs
-        found = newton(_still(equations(problem.softened(ratio))), z, tolerance, limit)
-        return found.z, found
+    def solved(stage, nodes, q, tolerance):
+        index = np.linspace(0, times.size - 1, stage.intervals + 1).round().astype(int)
+        at = times[index]
+        here = lambda ratio: _still(equations(problem if ratio is None else problem.softened(ratio), at))
+        rates = here(None).rates
+        z = BlockVector(nodes[index], method.inside(rates, at, nodes[index], q), q)
+        found = _climb(here, stage.rungs, z, tolerance, limit)
+        return found, jax.vmap(lambda t: method.evaluate(rates, at, found.z, t))
 
-    z = jax.tree.map(lax.stop_gradient, z)
-    if rungs.size == 1:
-        found = newton(still, z, tolerance, limit)
-        spent = found.steps
-    else:
-        tolerances = jnp.full(rungs.shape, _ROUGH, y.dtype).at[-1].set(tolerance)
-        _, climbed = lax.scan(rung, z, (jnp.asarray(rungs, y.dtype), tolerances))
-        found, spent = jax.tree.map(lambda x: x[-1], climbed), jnp.sum(climbed.steps)
-    growth = method.growth(still.rates, jax.tree.map(lax.stop_gradient, guess), times, found.z)
+    *coarse, whole = stages
+    nodes, q, steps = lax.stop_gradient(y), lax.stop_gradient(parameters), jnp.asarray(0)
+    for stage in coarse:
+        found, between = solved(stage, nodes, q, jnp.maximum(tolerance, _ROUGH))
+        good, steps = found.status == Status.converged, steps + found.steps
+        nodes, q = jnp.where(good, between(times), nodes), jnp.where(good, found.z.shared, q)
+    found, _ = solved(whole, nodes, q, tolerance)
+    exact = equations(problem, times)
+    growth = method.growth(_still(exact).rates, jax.tree.map(lax.stop_gradient, guess), times, found.z)
     return Solution(
         problem=problem,
         method=method,
         times=times,
         z=implicit(found.z, exact),
         status=_status(problem, method, found, growth),
-        steps=spent,
+        steps=steps + found.steps,
         correction=found.correction,
         growth=growth,
         defects=method.defects(exact.rates, times, found.z),
     )
+
+
+def _climb(equations: Callable, rungs, z: BlockVector, tolerance, limit) -> Found:
+    """The solution at the last of the rungs, and the steps of all."""
+    if rungs.size == 1:
+        return newton(equations(None), z, tolerance, limit)
+
+    def rung(z, inputs):
+        ratio, tolerance = inputs
+        found = newton(equations(ratio), z, tolerance, limit)
+        return found.z, found
+
+    tolerances = jnp.full(rungs.shape, _ROUGH, z.nodes.dtype).at[-1].set(tolerance)
+    _, climbed = lax.scan(rung, z, (jnp.asarray(rungs, z.nodes.dtype), tolerances))
+    found = jax.tree.map(lambda x: x[-1], climbed)
+    return eqx.tree_at(lambda f: f.steps, found, jnp.sum(climbed.steps))
 
 
 def _equations(problem, boundary, method, times, y, parameters) -> Equations:

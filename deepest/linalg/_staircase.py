@@ -7,13 +7,13 @@ decay. Elimination in one direction would let rounding grow with the former; ort
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
 from deepest.linalg._bordered import BlockVector
+from deepest.linalg._chain import Chain
 
 Blocks = Float[Array, "_ _ _"]
 
@@ -21,8 +21,8 @@ Blocks = Float[Array, "_ _ _"]
 class Rows(eqx.Module):
     """A right side: `intervals` (K, E + D) and `ends` (D + P,)."""
 
-    intervals: Float[Array, "interval row"]
-    ends: Float[Array, " condition"]
+    intervals: Float[Array, "*batch interval row"]
+    ends: Float[Array, "*batch condition"]
 
 
 class Staircase(eqx.Module):
@@ -47,32 +47,20 @@ class Staircase(eqx.Module):
         ends = self.first @ z.nodes[0] + self.last @ z.nodes[-1] + self.corner @ z.shared
         return Rows(rows + self.border @ z.shared, ends)
 
-    def factor(self) -> "StaircaseFactor":
+    def factor(self, *, constant: bool = False) -> "StaircaseFactor":
         """Structured elimination.
 
         Interiors go first, by L U with pivots among an interval's equations: nothing grows on so short a way. Then node
-        after node, each by the Q R of the two equations in which it stands: in about √K lanes of √K nodes side by side,
-        then along the lanes. What remains couples the ends and the shared unknowns. Source: [wright1992].
+        after node, each by the Q R of the two equations in which it stands. What remains couples the ends and the
+        shared unknowns. Source: [wright1992].
+
+        `constant` promises that nothing is differentiated, here or in `solve`: then `vmap` has many systems eliminated
+        in the lanes of the processor's vector registers.
         """
         interior, kept = _Condensed.make(self.inside, (self.left, self.right, self.border))
-        eye = jnp.eye(self.left.shape[2], dtype=self.left.dtype)
-        # Intervals missing at the end say y_{n+1} = y_n.
-        blocks = [_deal(x, fill) for x, fill in zip(kept, (-eye, eye, jnp.zeros_like(kept[2][0])), strict=True)]
-        lanes, inner = lax.scan(_join, tuple(x[0] for x in blocks), tuple(x[1:] for x in blocks))
-        whole, outer = lax.scan(_join, tuple(x[:1] for x in lanes), tuple(x[1:, None] for x in lanes))
         ends = jnp.concatenate([self.first, self.last, self.corner], axis=1)
-        closed = jnp.concatenate([jnp.concatenate([x[0] for x in whole], axis=1), ends])
-        return StaircaseFactor(interior, inner, outer, *jax.scipy.linalg.lu_factor(closed))
-
-
-def _deal(blocks: Float[Array, "interval ..."], fill: Float[Array, "..."]) -> Float[Array, "step lane ..."]:
-    """Consecutive intervals to one lane."""
-    count = blocks.shape[0]
-    steps = -(-count // max(1, round(count**0.5)))
-    lanes = -(-count // steps)
-    extra = jnp.broadcast_to(fill[None], (lanes * steps - count, *fill.shape))
-    dealt = jnp.concatenate([blocks, extra]).reshape(lanes, steps, *blocks.shape[1:])
-    return jnp.moveaxis(dealt, 1, 0)
+        chain = Chain.make(jnp.concatenate(kept, axis=2), ends, constant)
+        return StaircaseFactor(interior, chain, constant)
 
 
 class _Condensed(eqx.Module):
@@ -104,7 +92,9 @@ class _Condensed(eqx.Module):
 
     def back(self, given: Float[Array, "group own"], *known: Float[Array, "group _"]) -> Float[Array, "group own"]:
         """What was eliminated, once the rest is known."""
-        return _back(self.lu[:, : self.lu.shape[2]], self.couplings, given, known)
+        spent = sum(jnp.einsum("gij,gj->gi", c, x) for c, x in zip(self.couplings, known, strict=True))
+        root = self.lu[:, : self.lu.shape[2]]
+        return lax.linalg.triangular_solve(root, (given - spent)[:, :, None], left_side=True, lower=False)[:, :, 0]
 
 
 def _forward(lu, order, columns: Blocks) -> tuple[Blocks, Blocks]:
@@ -114,81 +104,16 @@ def _forward(lu, order, columns: Blocks) -> tuple[Blocks, Blocks]:
     return top, turned[:, own:] - lu[:, own:] @ top
 
 
-def _back(root: Blocks, couplings: tuple[Blocks, ...], given, known):
-    spent = sum(jnp.einsum("gij,gj->gi", c, x) for c, x in zip(couplings, known, strict=True))
-    return lax.linalg.triangular_solve(root, (given - spent)[:, :, None], left_side=True, lower=False)[:, :, 0]
-
-
-class _Eliminated(eqx.Module):
-    """One node a group of equations: Qᵀ [column, rest] = [[R, coupling], [0, what remains]]."""
-
-    q: Float[Array, "group row row"]
-    root: Float[Array, "group own own"]
-    couplings: tuple[Blocks, ...]
-
-    @classmethod
-    def make(cls, column: Blocks, rest: tuple[Blocks, ...]) -> tuple["_Eliminated", tuple[Blocks, ...]]:
-        """Eliminate `column` from the groups; also what remains of the other columns."""
-        own = column.shape[2]
-        q, root = jnp.linalg.qr(column, mode="complete")
-        turned = [q.mT @ x for x in rest]
-        return cls(q, root[:, :own], tuple(x[:, :own] for x in turned)), tuple(x[:, own:] for x in turned)
-
-    def split(self, rows: Float[Array, "group row"]) -> tuple[Float[Array, "group own"], Float[Array, "group rest"]]:
-        """Qᵀ times a right side: the part of what was eliminated, and what remains."""
-        turned, own = jnp.einsum("gij,gi->gj", self.q, rows), self.root.shape[1]
-        return turned[:, :own], turned[:, own:]
-
-    def back(self, given: Float[Array, "group own"], *known: Float[Array, "group _"]) -> Float[Array, "group own"]:
-        """What was eliminated, once the rest is known."""
-        return _back(self.root, self.couplings, given, known)
-
-
-def _join(before, after):
-    """Two neighbouring intervals as one, without the node between them."""
-    (left, right, border), (left_, right_, border_) = before, after
-    zero = jnp.zeros_like(left)
-    pair = lambda a, b: jnp.concatenate([a, b], axis=1)
-    level, joined = _Eliminated.make(pair(right, left_), (pair(left, zero), pair(zero, right_), pair(border, border_)))
-    return joined, level
-
-
 class StaircaseFactor(eqx.Module):
     """What `Staircase.factor` makes, for right sides of (K, E + D) and (D + P,)."""
 
     interior: _Condensed
-    inner: _Eliminated
-    outer: _Eliminated
-    closed: Float[Array, "end end"]
-    pivots: Array
+    chain: Chain
+    constant: bool = eqx.field(static=True)
 
     def solve(self, rows: Rows) -> BlockVector:
         """The solution for one right side."""
         inside, right = self.interior.split(rows.intervals)
-        (count, size), dealt = right.shape, _deal(right, jnp.zeros_like(right[0]))
-
-        def down(before, block):
-            level, after = block
-            own, rest = level.split(jnp.concatenate([before, after], axis=1))
-            return rest, own
-
-        lanes, inner = lax.scan(down, dealt[0], (self.inner, dealt[1:]))
-        whole, outer = lax.scan(down, lanes[:1], (self.outer, lanes[1:, None]))
-        ends = jax.scipy.linalg.lu_solve((self.closed, self.pivots), jnp.concatenate([whole[0], rows.ends]))
-        nodes, shared = ends[: 2 * size].reshape(2, size), ends[2 * size :]
-
-        def up(levels, given, nodes):
-            everywhere = jnp.broadcast_to(shared[None], (nodes.shape[0] - 1, shared.shape[0]))
-
-            def step(after, block):
-                level, own = block
-                node = level.back(own, nodes[:-1], after, everywhere)
-                return node, node
-
-            return lax.scan(step, nodes[1:], (levels, given), reverse=True)[1]
-
-        nodes = jnp.concatenate([nodes[:1], up(self.outer, outer, nodes)[:, 0], nodes[1:]])
-        along = jnp.concatenate([nodes[None, :-1], up(self.inner, inner, nodes)])
-        nodes = jnp.concatenate([jnp.moveaxis(along, 0, 1).reshape(-1, size), nodes[-1:]])[: count + 1]
-        everywhere = jnp.broadcast_to(shared[None], (count, shared.shape[0]))
+        nodes, shared = self.chain.solve(right, rows.ends, self.constant)
+        everywhere = jnp.broadcast_to(shared[None], (right.shape[0], shared.shape[0]))
         return BlockVector(nodes, self.interior.back(inside, nodes[:-1], nodes[1:], everywhere), shared)
