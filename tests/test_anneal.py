@@ -11,7 +11,7 @@ import pytest
 
 import deepest as dp
 from deepest.ensemble import spread
-from deepest.minimise import LBFGS, DampedNewton, PrimalDual, Status
+from deepest.minimise import LBFGS, DampedNewton, Status
 
 POINTS, SITES, MEASURED, FORCING = 41, 10, (0, 2, 4, 6), 8.17
 TRACES = []
@@ -171,6 +171,30 @@ def test_the_ladder_inside_jit_vmap_and_grad(action, starts, whole):
     np.testing.assert_allclose(slope, measured, rtol=1e-4)  # differences of 1e-3: error about 1e-6 relative, and rungs'
 
 
+def test_float32_has_the_derivatives_of_float64_above_what_normal_equations_carry():
+    """The forcing by every measurement, and the level, at R_f/R_m = 1.2e10 of a ladder that changes form on its way."""
+    times, truth, values = data(0)
+    values = np.asarray(values, np.float32)
+    unknown = dp.models.Lorenz96(SITES, dp.Unknown(6.0, 10.0))
+
+    def responses():
+        action = dp.Action(unknown, dp.Observations(times, values, components=MEASURED, noise=0.5), dp.HermiteSimpson())
+        start = jnp.asarray(truth, float)[None], jnp.full((1, 1), FORCING)
+
+        def forcing(values):
+            members, levels = dp.climb(action.observe(values), *start, dp.Ladder(start=2e4, factor=28.0, rungs=5))
+            return jnp.stack([members.z.shared[0, 0], levels[-1, 0]])
+
+        return jax.jit(jax.jacrev(forcing))(jnp.asarray(values, float))
+
+    double = np.asarray(responses())
+    with jax.enable_x64(False):
+        single = responses()
+    assert single.dtype == jnp.float32
+    size = np.linalg.norm(double, axis=(1, 2))
+    assert np.all(np.linalg.norm(np.asarray(single, float) - double, axis=(1, 2)) < 1e-4 * size)
+
+
 def test_a_fine_ladder_leaves_out_rungs_that_cost_nothing(action, starts, whole):
     """The same levels at the top with fewer steps; R_f grows by no more than `largest` at once. Every rung if asked."""
     few, fine = tuple(x[:2] for x in starts), dp.Ladder(factor=1.5, rungs=68)
@@ -242,7 +266,7 @@ def test_members_are_shared_over_devices():
                 a,
                 *(x.astype(np.float32) for x in dp.initial_paths(a, 1, jax.random.key(0))),
                 dp.Ladder(rungs=24),
-                minimiser=DampedNewton(form=PrimalDual()),
+                minimiser=DampedNewton(),
             ),
             "In float32 normal equations carry R_f/R_m up to about 2e.06",
         ),

@@ -9,8 +9,9 @@ from jax.flatten_util import ravel_pytree
 
 import deepest as dp
 from deepest.linalg import BlockVector, BorderedTridiagonal, Equations, Leading, Saddle
-from deepest.minimise import DampedNewton, Penalty, PrimalDual, Status
+from deepest.minimise import DampedNewton, Penalty, PrimalDual, Status, implicit
 
+PRIMAL_DUAL = DampedNewton(form=PrimalDual())
 EPS = float(jnp.finfo(jnp.result_type(float)).eps)
 flat = lambda z: np.asarray(ravel_pytree(z)[0])
 
@@ -69,22 +70,38 @@ def test_a_saddle_point_is_the_dense_solution(count, size, inside, width, slack)
     right = -np.concatenate([start, defects.ravel()])
     found = jax.jit(lambda m, g, c: m.solve(g, c))(matrix, gradient, defects)
     exact = np.linalg.solve(dense, right)
+    product = np.concatenate([flat(x) for x in jax.jit(lambda m, d, p: m.mv(d, p))(matrix, gradient, defects)])
+    np.testing.assert_allclose(product, -dense @ right, rtol=0, atol=100 * EPS)
     error = np.concatenate([flat(found[0]), found[1].ravel()]) - exact
     assert np.max(np.abs(error)) < 20.0 * EPS * np.linalg.cond(dense) * np.max(np.abs(exact))
 
 
-def short(transcription=None, **options):
-    """Lorenz63 over 0.75 time units, x and y measured, ρ unknown; near the truth."""
+def short(transcription=None, upper=50.0, **options):
+    """Lorenz63 over 0.75 time units, x and y measured, ρ unknown and at most `upper`; near the truth."""
     model, times = dp.models.Lorenz63(), 0.05 * np.arange(16)
     path = np.asarray(dp.models.integrate(model, jnp.array([-5.0, -6.0, 22.0]), times))
     wave = lambda rate, *shape: np.sin(rate * np.arange(np.prod(shape))).reshape(shape)
     observations = dp.Observations(times, path[:, :2] + 0.5 * wave(37.0, 16, 2), noise=0.5)
-    unknown = dp.models.Lorenz63(rho=dp.Unknown(10.0, 50.0, prior=dp.Normal(27.0, 5.0)))
+    unknown = dp.models.Lorenz63(rho=dp.Unknown(10.0, upper, prior=dp.Normal(27.0, 5.0)))
     transcription = dp.RungeKutta4() if transcription is None else transcription
     action = dp.Action(unknown, observations, transcription, steps=transcription.stride, **options)
     fine = np.asarray(dp.models.integrate(model, jnp.array([-5.0, -6.0, 22.0]), action.grid.times))
     start = action.pack(jnp.asarray(fine + 0.3 * wave(11.0, *fine.shape)), jnp.full(1, 27.0))
     return action, start
+
+
+def step(x, rho, h=0.05):
+    """One step of the classical Runge–Kutta method for Lorenz63."""
+    field = lambda x: dp.models.Lorenz63(rho=rho)(jnp.zeros(()), x, None)
+    one = field(x)
+    two = field(x + 0.5 * h * one)
+    three = field(x + 0.5 * h * two)
+    return x + h / 6.0 * (one + 2.0 * two + 2.0 * three + field(x + h * three))
+
+
+def fly(x, rho, steps):
+    """The states after each step."""
+    return lax.scan(lambda x, _: (step(x, rho), step(x, rho)), x, None, length=steps)[1]
 
 
 @pytest.mark.parametrize("curvature", [False, True])
@@ -120,18 +137,8 @@ def test_a_strong_constraint_is_multiple_shooting_and_its_momenta_backpropagatio
     ours = result.strong_constraint()
     assert ours.status == Status.converged
     path, rho = ours.estimate.path, ours.estimate.parameters["rho"]
-    h, shots, width = 0.05, 5, 3
+    shots, width = 5, 3
     values = jnp.asarray(action.observations.values)
-
-    def step(x, rho):
-        field = lambda x: dp.models.Lorenz63(rho=rho)(jnp.zeros(()), x, None)
-        one = field(x)
-        two = field(x + 0.5 * h * one)
-        three = field(x + 0.5 * h * two)
-        return x + h / 6.0 * (one + 2.0 * two + 2.0 * three + field(x + h * three))
-
-    def fly(x, rho, steps):
-        return lax.scan(lambda x, _: (step(x, rho), step(x, rho)), x, None, length=steps)[1]
 
     def cost(x, rho, first):
         """½ Σ R_m (x − y)² from point `first` on, after a forward pass from there."""
@@ -168,6 +175,67 @@ def test_a_strong_constraint_is_multiple_shooting_and_its_momenta_backpropagatio
     back = [jax.jit(jax.grad(cost), static_argnums=2)(jnp.asarray(path[n]), jnp.asarray(rho), n) for n in (0, 1, 7, 15)]
     np.testing.assert_allclose(back[0], 0.0, rtol=0, atol=1e-6)
     np.testing.assert_allclose(ours.momenta[[0, 6, 14], 0], -np.stack(back[1:]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("upper", [50.0, 26.5])
+def test_derivatives_of_a_strong_constraint_are_those_of_its_initial_state(upper):
+    """R_f = ∞: path, ρ and cost by the data, against u = (x_0, ρ) that minimises the cost C of its own flow,
+
+        du = −(∇²C)⁻¹ ∂_y ∇C dy,  dC = ∂_y C dy,
+
+    dense; with ρ free and at its bound, in both modes, in a batch and one after the other.
+    """
+    action, z = short(upper=upper)
+    values, exact = jnp.asarray(action.observations.values), action.at(jnp.inf)
+    end = jax.jit(lambda z: PRIMAL_DUAL.minimise(exact, z, tolerance=1e-14, damping=1e-6, curvature=True))(z)
+
+    def ours(values):
+        z, cost = implicit(action.observe(values).at(jnp.inf), end.z, end.cost)
+        path, rho = action.unpack(z)
+        return jnp.concatenate([path.ravel(), rho, cost[None]])
+
+    def flown(u):
+        return jnp.concatenate([u[:3], fly(u[:3], u[3], 15).ravel(), u[3:]])
+
+    def cost(u, values):
+        measured = flown(u)[:-1].reshape(16, 3)[:, :2]
+        return 2.0 * jnp.sum((measured - values) ** 2) + 0.5 * ((u[3] - 27.0) / 5.0) ** 2
+
+    u = jnp.concatenate([action.unpack(end.z)[0][0], end.z.shared])
+    held = float(u[3]) == upper
+    assert held == (upper < 27.0)
+    free = np.arange(3 if held else 4)
+    slope = np.asarray(jax.grad(cost)(u, values))
+    np.testing.assert_allclose(slope[free], 0.0, rtol=0, atol=1e-5)  # of a Hessian's entries near 1e2 and more
+    bend, mixed = jax.hessian(cost)(u, values), jax.jacfwd(jax.grad(cost), argnums=1)(u, values)
+    moved = np.zeros(mixed.shape)
+    moved[free] = -np.linalg.solve(bend[np.ix_(free, free)], mixed[free].reshape(free.size, -1)).reshape(-1, 16, 2)
+    theirs = np.tensordot(jax.jacfwd(flown)(u), moved, 1)
+    theirs = np.concatenate([theirs, jax.grad(cost, argnums=1)(u, values)[None]])
+    pair = jnp.stack([values, values])
+    for each in (jax.vmap(jax.jacrev(ours)), lambda pair: lax.map(jax.jacfwd(ours), pair)):
+        for one in jax.jit(each)(pair):
+            np.testing.assert_allclose(one, theirs, rtol=0, atol=1e-6 * np.max(np.abs(theirs)))
+    np.testing.assert_array_equal(
+        ours(values), jnp.concatenate([*map(jnp.ravel, action.unpack(end.z)), end.cost[None]])
+    )
+
+
+def test_derivatives_of_a_minimum_are_those_of_the_dense_hessian():
+    """Finite R_f, a full matrix: dz = −(∇²A)⁻¹ ∂_y ∇A dy by a factor of the data and by one of R_f."""
+    root = np.array([[1.0, 0.0, 0.0], [0.4, 1.5, 0.0], [-0.3, 0.2, 0.8]])
+    action, z = short(dp.HermiteSimpson(), model_precision=root @ root.T)
+    values, factors = jnp.asarray(action.observations.values), jnp.ones(2)
+    problem = lambda y: action.observe(y[0] * values).at(20.0 * y[1])
+    minimise = lambda z: DampedNewton().minimise(problem(factors), z, tolerance=1e-14, damping=1e-3, curvature=True)
+    end = jax.jit(minimise)(z)
+    start, at = ravel_pytree(end.z)
+    cost = lambda u, y: problem(y).cost(at(u))
+    dense, mixed = (jax.jit(f)(start, factors) for f in (jax.hessian(cost), jax.jacfwd(jax.grad(cost), argnums=1)))
+    ours = lambda y: ravel_pytree(implicit(problem(y), end.z, end.cost))[0]
+    theirs = np.concatenate([-np.linalg.solve(dense, mixed), jax.grad(cost, argnums=1)(start, factors)[None]])
+    for mode in (jax.jacfwd, jax.jacrev):
+        np.testing.assert_allclose(jax.jit(mode(ours))(factors), theirs, rtol=0, atol=1e-6 * np.max(np.abs(theirs)))
 
 
 def test_float32_climbs_as_high_as_float64():

@@ -49,5 +49,5 @@ class Ladder(eqx.Module):
             fits = int(np.sum(self.ratios <= highest))
             raise ValueError(
                 f"In {np.dtype(dtype).name} normal equations carry R_f/R_m up to about {highest:.1g}, and the ladder "
-                f"ends at {self.ratios[-1]:.1g}: use float64, rungs={fits}, or anneal(…) without minimiser=."
+                f"ends at {self.ratios[-1]:.1g}: use float64, rungs={fits}, or no minimiser=."
             )

@@ -1,5 +1,8 @@
 """One rung for all members, which is what gets compiled; and the whole ladder as one traceable function."""
 
+from functools import partial
+from itertools import groupby
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -78,42 +81,47 @@ def climb(
 ) -> tuple[Members, Float[Array, "rung member"]]:
     """The whole ladder as one pure function: members at its end, and their reduced levels on every rung.
 
-    It may stand inside a user's own `jit`, `vmap` over data sets (`action.observe(values)`) or `grad`: derivatives of
-    the paths, parameters and last levels by the data come from the implicit function theorem at the last rung's
-    minimum, through its block structure. Levels of members that `prune` drops are NaN from there on.
+    It may stand inside a user's own `jit`, `vmap` over data sets (`action.observe(values)`) or `grad`: the first
+    derivatives of the paths, parameters and last levels by the data come from the implicit function theorem at the
+    last rung's minimum, through its block structure, at every R_f to about the dtype's precision. Levels of members
+    that `prune` drops are NaN from there on.
 
-    `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`. Raises `ValueError` where the ladder ends
-    higher than normal equations carry in their dtype, since the derivatives are solved from these whatever `minimiser`
-    is.
+    `paths` (member, N, D), `parameters` (member, P) as from `initial_paths`; `minimiser` as in `anneal`. Raises
+    `ValueError` for a ladder that a given minimiser cannot carry in their dtype.
     """
-    usual = DampedNewton()
-    ladder.check(paths.dtype, usual)
-    ratios = jnp.asarray(ladder.ratios, paths.dtype)
-    return _climb(action, paths, parameters, ratios, prune, usual if minimiser is None else minimiser)
+    dtype = paths.dtype
+    if minimiser is not None:
+        ladder.check(dtype, minimiser)
+    rule = lambda ratio: suited(ratio, dtype) if minimiser is None else minimiser
+    parts = [(own, jnp.asarray([*ratios], dtype)) for own, ratios in groupby(ladder.ratios, rule)]
+    return _climb(action, paths, parameters, parts, prune)
 
 
 @eqx.filter_jit
-def _climb(action: Action, paths, parameters, ratios, prune: Prune | None, minimiser: AbstractMinimiser):
+def _climb(action: Action, paths, parameters, parts, prune: Prune | None):
     frozen = jax.tree.map(lax.stop_gradient, eqx.filter(action, eqx.is_array))
     held = eqx.combine(frozen, action)
     members = Members.start(held, lax.stop_gradient(paths), lax.stop_gradient(parameters))
-    tolerances = jnp.full(ratios.shape, ROUGH, paths.dtype).at[-1].set(finest(paths.dtype))
+    top = parts[-1][1][-1]
 
-    def rung(carry, inputs):
+    def rung(minimiser, carry, ratio):
         members, active = carry
-        ratio, tolerance = inputs
+        tolerance = jnp.where(ratio == top, finest(paths.dtype), ROUGH).astype(paths.dtype)
         members = advance(held, minimiser, members, ratio, active, tolerance)
         levels = jnp.where(active, held.level(members.cost), jnp.nan)
         going = active if prune is None else prune.keep(levels, active)
         return (members, going), levels
 
-    start = (members, jnp.ones(paths.shape[0], bool))
-    (members, active), levels = lax.scan(rung, start, (ratios, tolerances))
-    status = jnp.where(active | jnp.isfinite(levels[-1]), members.status, Status.pruned)
-    last = action.at(ratios[-1])
-    z = lax.map(lambda z: implicit(last, z), members.z)
-    cost = jax.vmap(last.cost)(z)
-    levels = levels.at[-1].set(jnp.where(jnp.isfinite(levels[-1]), action.level(cost), jnp.nan))
+    carry, along = (members, jnp.ones(paths.shape[0], bool)), []
+    for minimiser, ratios in parts:
+        carry, levels = lax.scan(partial(rung, minimiser), carry, ratios)
+        along.append(levels)
+    (members, active), levels = carry, jnp.concatenate(along)
+    reached = jnp.isfinite(levels[-1])
+    status = jnp.where(active | reached, members.status, Status.pruned)
+    last = action.at(top)
+    z, cost = lax.map(lambda found: implicit(last, *found), (members.z, members.cost))
+    levels = levels.at[-1].set(jnp.where(reached, action.level(cost), jnp.nan))
     return Members(z, members.damping, cost, members.steps, status), levels
 
 

@@ -65,6 +65,18 @@ class Saddle(eqx.Module):
         """Unknowns d where `free` is 0 are held at 0, and their equations dropped."""
         return Saddle(self.hessian.restrict(free), self.equations.restrict(free), self.slack, free.nodes)
 
+    def mv(self, d: BlockVector, p: Float[Array, "interval row"]) -> tuple[BlockVector, Float[Array, "interval row"]]:
+        """H d + Jᵀ p and J d − Γ p; rows and columns of nodes' unknowns that are held are zero."""
+        keep = lambda v: v if self.free is None else BlockVector(v.nodes * self.free, v.interior, v.shared)
+        d, split = keep(d), p.reshape(p.shape[0], -1, self.slack.shape[1])
+        yielded = (self._full() @ split.mT).mT.reshape(p.shape)
+        pull = jax.tree.map(jnp.add, self.hessian.mv(d), self.equations.tmv(p))
+        return keep(pull), self.equations.mv(d) - yielded
+
+    def _full(self) -> Blocks:
+        """Γ as matrices."""
+        return self.slack if self.slack.ndim == 3 else jax.vmap(jnp.diag)(self.slack)
+
     def solve(
         self, gradient: BlockVector, defects: Float[Array, "interval row"]
     ) -> tuple[BlockVector, Float[Array, "interval row"]]:
@@ -135,8 +147,7 @@ class Saddle(eqx.Module):
         size, inside = hessian.diagonal.shape[1], hessian.interior.shape[1]
         count, width = hessian.upper.shape[0], hessian.corner.shape[0]
         zeros = lambda r, c: jnp.zeros((count, r, c), hessian.diagonal.dtype)
-        slack = self.slack if self.slack.ndim == 3 else jax.vmap(jnp.diag)(self.slack)
-        slack = jnp.broadcast_to(slack, (count, size, size))
+        slack = jnp.broadcast_to(self._full(), (count, size, size))
         stack = lambda blocks: jnp.concatenate([jnp.concatenate(row, axis=2) for row in blocks], axis=1)
         lines = stack([[rows.right, rows.left, rows.shared, defects[:, :, None]]])
         none, tail = zeros(size, width + 1), zeros(width + 1, 2 * size + width + 1)

@@ -32,6 +32,14 @@ class Box(eqx.Module):
             return jnp.any(jnp.stack(jax.tree.leaves(jax.tree.map(one, z, self.lower, self.upper))))
         return one(z.shared, self.lower.shared, self.upper.shared)
 
+    def inside(self, z: BlockVector) -> BlockVector:
+        """1 where a component lies between its bounds, 0 where it sits at one."""
+        one = lambda z, low, high: ((z > low) & (z < high)).astype(z.dtype)
+        if self.states:
+            return jax.tree.map(one, z, self.lower, self.upper)
+        shared = one(z.shared, self.lower.shared, self.upper.shared)
+        return BlockVector(jnp.ones_like(z.nodes), jnp.ones_like(z.interior), shared)
+
     def free(self, z: BlockVector, gradient: BlockVector) -> BlockVector:
         """1 where a component may move, 0 where it sits at a bound and descent would leave the box."""
 
