@@ -1,12 +1,13 @@
 """Boundary value problems against scipy's `solve_bvp` at equal accuracy, one at a time and a thousand at once.
 
 The standard test set [ascher1995], each problem with one parameter that varies over the batch. scipy refines its own
-mesh from ten intervals, at every call. Ours is Gauss collocation on a fixed one, inside `jit`: even, or spaced as
-`Refine` spaces it for the middle of the range, once, which is not timed. Errors are those of the whole interpolant,
+mesh from ten intervals, at every call. Ours is collocation on a fixed one, inside `jit`: even, or spaced as `Refine`
+spaces it for the middle of the range, once, which is not timed; by derivatives at the nodes, where Newton's method
+finds its way so, and begun on a quarter of the intervals where that pays. Errors are those of the whole interpolant,
 each component relative to its largest magnitude, the worst of five problems over the range, against far finer
-collocation. Ours has the fewest intervals with which it is no less exact than scipy. The batch goes in groups of 32
-that fit a core's cache; scipy's time for it is that of one call, the median over 20 parameters, as often as there are
-problems. Compilation is not counted; neither side is given Jacobians by hand.
+collocation at Gauss points. Ours has the fewest intervals with which it is no less exact than scipy. The batch goes in
+groups of 32 that fit a core's cache; scipy's time for it is that of one call, the median over 20 parameters, as often
+as there are problems. Compilation is not counted; neither side is given Jacobians by hand.
 
     python benchmarks/boundary.py [--tolerance 1e-6] [--batch 1000] [--only measles]
 """
@@ -25,13 +26,12 @@ from jax import lax
 from scipy import integrate
 
 from deepest import boundary
-from deepest.boundary import Gauss, Guess, Refine, Status
+from deepest.boundary import Gauss, Guess, Obreshkov, Refine, Status
 
 # Problems side by side in one step of the batch: as many as fit in a core's cache.
 SIDE = 32
-METHOD = Gauss(5)
-REFERENCE = 128
-INTERVALS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+REFERENCE, FINE = Gauss(5), 128
+INTERVALS = (4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 96)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,16 +39,18 @@ class Problem:
     """dy/dt = field(xp, t, y, a), ends(ya, yb) = 0 over 0 ≤ t ≤ until, for a parameter a in `values`; xp is np or jnp.
 
     `guess`(t) is a list of the components, `graded` whether our mesh is refined once, `intervals` how many of them the
-    search for equal accuracy begins with.
+    search for equal accuracy begins with, `coarse` whether a quarter of them is solved on first.
     """
 
     field: Callable
     ends: Callable
     guess: Callable
     values: tuple[float, float]
+    method: boundary.AbstractCollocation
     intervals: int
     until: float = 1.0
     graded: bool = False
+    coarse: bool = False
 
     @property
     def middle(self) -> float:
@@ -103,16 +105,19 @@ def held(*values):
 
 
 PROBLEMS = {
-    "layer": Problem(layer, held(1.0, 0.0), lambda t: [1.0 - t, -1.0], (0.01, 0.03), 48, graded=True),
-    "Bratu, lower": Problem(bratu, held(0.0, 0.0), hump(0.1), (0.5, 3.0), 4),
-    "Bratu, upper": Problem(bratu, held(0.0, 0.0), hump(4.0), (0.5, 3.0), 24),
-    "Troesch": Problem(troesch, held(0.0, 1.0), lambda t: [t, 1.0], (2.0, 6.0), 32, graded=True),
+    "layer": Problem(layer, held(1.0, 0.0), lambda t: [1.0 - t, -1.0], (0.01, 0.03), Obreshkov(5), 48, graded=True),
+    "Bratu, lower": Problem(bratu, held(0.0, 0.0), hump(0.1), (0.5, 3.0), Obreshkov(5), 4),
+    "Bratu, upper": Problem(bratu, held(0.0, 0.0), hump(4.0), (0.5, 3.0), Obreshkov(5), 8),
+    "Troesch": Problem(
+        troesch, held(0.0, 1.0), lambda t: [t, 1.0], (2.0, 6.0), Obreshkov(5), 20, graded=True, coarse=True
+    ),
     "Falkner-Skan": Problem(
         falkner_skan,
         lambda ya, yb: [ya[0], ya[1], yb[1] - 1.0],
         lambda t: [t - 1.0 + np.exp(-t), 1.0 - np.exp(-t), np.exp(-t)],
         (0.0, 1.0),
-        16,
+        Obreshkov(5),
+        6,
         until=8.0,
     ),
     "measles": Problem(
@@ -120,15 +125,17 @@ PROBLEMS = {
         lambda ya, yb: [yb[i] - ya[i] for i in range(3)],
         lambda t: [0.1, 0.005, 0.001],
         (1400.0, 1700.0),
-        12,
-        graded=True,
+        Gauss(3),
+        16,
     ),
     "swirling flow": Problem(
         swirl,
         lambda ya, yb: [ya[0], ya[1], ya[4] + 1.0, yb[0], yb[1], yb[4] - 1.0],
         lambda t: [0.0, 0.0, 0.0, 0.0, 2.0 * t - 1.0, 2.0],
         (0.005, 0.02),
-        24,
+        Obreshkov(4),
+        16,
+        coarse=True,
     ),
 }
 
@@ -170,26 +177,31 @@ def errors(found: np.ndarray, exact: np.ndarray) -> float:
     return float(np.max(np.abs(found - exact) / np.max(np.abs(exact), axis=1, keepdims=True)))
 
 
-def ours(problem: Problem, intervals: int, tolerance: float) -> Callable:
+def on(problem: Problem, intervals: int, tolerance: float) -> Callable:
+    """From the parameter to ours, with the problem's own method on so many intervals."""
+    times, coarse = mesh(problem, intervals), max(2, intervals // 4) if problem.coarse else None
+    return lambda a: solved(problem, problem.method, times, a, tolerance=tolerance, coarse=coarse)
+
+
+def every(find: Callable) -> Callable:
     """From values of the parameter and times to y at them, (problem, time, component), and how many are not solved."""
-    times = mesh(problem, intervals)
 
     def one(a, at):
-        solution = solved(problem, METHOD, times, a, tolerance=tolerance)
+        solution = find(a)
         return solution(at), solution.status != Status.converged
 
     @jax.jit
-    def every(values, at):
+    def found(values, at):
         y, missed = lax.map(lambda a: one(a, at), values)
         return y, jnp.sum(missed)
 
-    return every
+    return found
 
 
 def as_exact(problem: Problem, values, at, exact, goal: float) -> tuple[int, float]:
     """The fewest intervals with which ours is as exact as the goal, and its error."""
     for intervals in (n for n in INTERVALS if n >= problem.intervals):
-        y, missed = ours(problem, intervals, 0.1 * goal)(values, at)
+        y, missed = every(on(problem, intervals, 0.1 * goal))(values, at)
         if int(missed) == 0 and (error := errors(np.asarray(y), exact)) <= goal:
             return intervals, error
     raise RuntimeError(f"Nothing up to {INTERVALS[-1]} intervals is as exact as {goal:.1e}.")
@@ -198,17 +210,19 @@ def as_exact(problem: Problem, values, at, exact, goal: float) -> tuple[int, flo
 def compare(problem: Problem, tolerance: float, batch: int, repeats: int) -> dict[str, float]:
     """Errors and times of both."""
     few, at = np.linspace(*problem.values, 5), np.linspace(0.0, problem.until, 301)
-    exact, missed = ours(problem, REFERENCE, 1e-12)(jnp.asarray(few), jnp.asarray(at))
+    fine = mesh(problem, FINE)
+    reference = lambda a: solved(problem, REFERENCE, fine, a, tolerance=1e-12, coarse=FINE // 4)
+    exact, missed = every(reference)(jnp.asarray(few), jnp.asarray(at))
     assert int(missed) == 0
     exact = np.asarray(exact)
     theirs = [scipys(problem, a, tolerance) for a in few]
     assert all(r.status == 0 for r in theirs)
     goal = errors(np.stack([r.sol(at).T for r in theirs]), exact)
     intervals, error = as_exact(problem, jnp.asarray(few), jnp.asarray(at), exact, goal)
-    times = mesh(problem, intervals)
+    find = on(problem, intervals, 0.1 * goal)
 
     def run(a):
-        solution = solved(problem, METHOD, times, a, tolerance=0.1 * goal)
+        solution = find(a)
         return solution.y, solution.status
 
     single = jax.jit(run)
@@ -248,7 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     one_core()
     jax.config.update("jax_enable_x64", True)
-    print(f"Gauss({METHOD.stages}) against solve_bvp(tol={options.tolerance:g}); batch of {options.batch}")
+    print(f"Ours against solve_bvp(tol={options.tolerance:g}); batch of {options.batch}")
     heads = ("intervals", "its nodes", "error", "its error", "ms", "its ms", "ratio", "batch ms", "ratio")
     print(f"{'':>14}" + "".join(f"{head:>11}" for head in heads))
     rows = {}

@@ -272,6 +272,12 @@ def linear():
             lambda: boundary.solve(*BRATU, SingleShooting(), Guess(TIMES, np.zeros((5, 2))), coarse=2),
             "shooting controls its own steps",
         ),
+        (
+            lambda: jax.jit(lambda y: boundary.solve(*BRATU, Gauss(), Guess(TIMES, y), refine=Refine()))(
+                np.zeros((5, 2))
+            ),
+            "refined on the host",
+        ),
         (lambda: Annealed(Gauss(), start=2.0), "0 < start < 1"),
         (lambda: Refine(tolerance=0.0), "tolerance > 0"),
         (

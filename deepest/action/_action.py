@@ -97,10 +97,12 @@ class Action(eqx.Module):
         ratio, unit = jnp.asarray(ratio, self.reference.dtype), self.reference
         weight = lambda value: Weight(_join(self.shape.value * (value * unit), self.drift))
         inverse = lambda value, drift: Weight(_join(self.shape.inverse().value * (value / unit), drift))
+        excess = jnp.where(ratio > BOUND, 1.0 / BOUND, 0.0).astype(unit.dtype)
         relaxation = Relaxation(
             slack=inverse(1.0 / ratio, 1.0 / self.drift),
-            excess=inverse(jnp.asarray(1.0 / BOUND, unit.dtype), jnp.zeros_like(self.drift)),
-            bounded=weight(1.0 / (1.0 / ratio + 1.0 / BOUND)),
+            excess=inverse(excess, jnp.zeros_like(self.drift)),
+            bounded=weight(1.0 / (1.0 / ratio + excess)),
+            unit=weight(1.0 / (1.0 / ratio + 1.0 / BOUND)),
             share=1.0 / (1.0 + ratio / BOUND),
         )
         return PathAction(

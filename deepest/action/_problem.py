@@ -86,12 +86,14 @@ class Gaussian(eqx.Module):
 class Relaxation(eqx.Module):
     """What stands for R_f where it may be infinite: Γ = R_f⁻¹, a fixed E, and the bounded precision (Γ + E)⁻¹.
 
-    E is the inverse of the model precision at R_f/R_m = `BOUND`; `share` is the bounded one's share of R_f.
+    E is the inverse of the model precision at R_f/R_m = `BOUND`, and zero below, where the merit needs no bound and is
+    the cost. Damping is counted in a `unit` that goes over smoothly; `share` is its share of R_f.
     """
 
     slack: Weight
     excess: Weight
     bounded: Weight
+    unit: Weight
     share: Float[Array, ""]
 
 
@@ -155,7 +157,7 @@ class PathAction(AbstractConstrainedProblem):
         return Quadratic(cost + energy(weight, residuals), gradient, hessian, scale)
 
     def _scale(self, corner: Float[Array, " parameter"]) -> BlockVector:
-        diagonal = self.relaxation.bounded.diagonal()
+        diagonal = self.relaxation.unit.diagonal()
         shape = (self.problem.times.shape[0], diagonal.shape[1])
         path = jnp.broadcast_to(jnp.max(diagonal, axis=0)[None], shape)
         return unpoints(path, jnp.where(corner > 0, corner, 1.0), self.transcription.stride)
@@ -169,7 +171,7 @@ class PathAction(AbstractConstrainedProblem):
         defects = residuals.reshape(residuals.shape[0], -1)
         hessian = self._bend(z, momenta.reshape(residuals.shape), BorderedTridiagonal.zeros(z), curvature)
         _, gradient, hessian = self._add_data(z, curvature, jax.tree.map(jnp.zeros_like, z), hessian)
-        weighed = self._apply(self.relaxation.bounded, equations.shared)
+        weighed = self._apply(self.relaxation.unit, equations.shared)
         scale = self._scale(jnp.sum(equations.shared * weighed, axis=(0, 1)))
         return Constrained(gradient, defects, Saddle(hessian, equations, self.relaxation.slack.value), scale)
 

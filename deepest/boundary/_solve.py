@@ -63,6 +63,10 @@ def solve(
     limits = (jnp.asarray(max(tolerance, 100.0 * float(jnp.finfo(y.dtype).eps)), y.dtype), jnp.asarray(limit))
     start = (jnp.asarray(times, y.dtype), y, guess.parameters)
     solution = _solve(problem, boundary, base, stages, *start, *limits, (every, guessed))
+    if refine is not None and isinstance(solution.status, jax.core.Tracer):
+        raise ValueError(
+            "Meshes are refined on the host: use refine= outside of jit, vmap and grad, and its times inside."
+        )
     while refine is not None and _worse(solution, refine):
         mesh = refine.mesh(np.asarray(solution.times), np.asarray(solution.defects), base.power)
         if mesh is None:

@@ -18,6 +18,9 @@ from deepest.linalg._elimination import AbstractElimination, eliminate
 
 # Lanes beyond so many gain nothing more.
 _WIDE = 32
+# Nodes of up to so many unknowns are eliminated by reflections written out, which pays in many lanes; in few, beyond
+# three LAPACK takes no longer, and half as long to compile.
+_SMALL, _SMALL_IN_MANY = 3, 6
 
 
 class Chain(eqx.Module):
@@ -33,13 +36,13 @@ class Chain(eqx.Module):
         blocks: Float[Array, "interval state column"], ends: Float[Array, "condition column"], constant: bool
     ) -> "Chain":
         """Of one system. `constant` where it is not differentiated: then a `vmap` over it has systems as lanes."""
-        return (_FACTOR if constant else _alone(_factor))(blocks, ends)
+        return (_CONSTANT_FACTOR if constant else _FACTOR)(blocks, ends)
 
     def solve(
         self, rows: Float[Array, "interval state"], ends: Float[Array, " condition"], constant: bool
     ) -> tuple[Float[Array, "node state"], Float[Array, " parameter"]]:
         """Nodes and shared unknowns for one right side."""
-        return (_SOLVE if constant else _alone(_solve))(self, rows, ends)
+        return (_CONSTANT_SOLVE if constant else _SOLVE)(self, rows, ends)
 
 
 def _lanes(count: int, systems: int) -> tuple[int, int]:
@@ -63,25 +66,25 @@ def _apart(blocks: Float[Array, "... all"], systems: int) -> Float[Array, "lane 
     return jnp.moveaxis(blocks.reshape(*blocks.shape[:-1], blocks.shape[-1] // systems, systems), -2, 0)
 
 
-def _join(many: bool, before: Float[Array, "state column lane"], after: Float[Array, "state column lane"]):
+def _join(small: int, before: Float[Array, "state column lane"], after: Float[Array, "state column lane"]):
     """Two neighbouring intervals as one, without the node between them."""
     size = before.shape[0]
     (left, right, border), (left_, right_, border_) = (jnp.split(x, [size, 2 * size], axis=1) for x in (before, after))
     zero, side = jnp.zeros_like(left), lambda *blocks: jnp.concatenate(blocks, axis=1)
     rest = jnp.concatenate([side(left, zero, border), side(zero, right_, border_)])
-    level, joined = eliminate(jnp.concatenate([right, left_]), rest, many)
+    level, joined = eliminate(jnp.concatenate([right, left_]), rest, small)
     return joined, level
 
 
 def _factor(
-    blocks: Float[Array, "system interval state column"], ends: Float[Array, "system condition column"]
+    blocks: Float[Array, "system interval state column"], ends: Float[Array, "system condition column"], *, small: int
 ) -> Chain:
     systems, _, size, width = blocks.shape
     # Intervals missing at the end say y_{n+1} = y_n.
     eye = jnp.eye(size, dtype=blocks.dtype)
     fill = jnp.concatenate([-eye, eye, jnp.zeros((size, width - 2 * size), blocks.dtype)], axis=1)
     dealt = _deal(jnp.transpose(blocks, (2, 3, 1, 0)), fill)
-    join = functools.partial(_join, systems > 1)
+    join = functools.partial(_join, small)
     lanes, inner = lax.scan(join, dealt[0], dealt[1:])
     along = _apart(lanes, systems)
     whole, outer = lax.scan(join, along[0], along[1:])
@@ -143,4 +146,6 @@ def _side_by_side(function):
     return single
 
 
-_FACTOR, _SOLVE = _side_by_side(_factor), _side_by_side(_solve)
+_FACTOR, _SOLVE = _alone(functools.partial(_factor, small=_SMALL)), _alone(_solve)
+_CONSTANT_FACTOR = _side_by_side(functools.partial(_factor, small=_SMALL_IN_MANY))
+_CONSTANT_SOLVE = _side_by_side(_solve)

@@ -15,10 +15,6 @@ from jaxtyping import Array, Float
 Blocks = Float[Array, "_ _ lane"]
 Vectors = Float[Array, "_ lane"]
 
-# Nodes of up to so many unknowns are eliminated by reflections written out, larger ones by LAPACK, one call a lane:
-# measured, in few lanes and in many. Where both take the same time LAPACK compiles in half.
-_SMALL, _SMALL_IN_MANY = 3, 6
-
 
 class AbstractElimination(eqx.Module):
     """Q, R and the couplings of the eliminated unknowns to the others, of one elimination or of several in turn."""
@@ -126,9 +122,9 @@ class Rotation(AbstractElimination):
         return lax.linalg.triangular_solve(self.root, right, left_side=True, lower=False)[:, :, 0].T
 
 
-def eliminate(column: Blocks, rest: Blocks, many: bool) -> tuple[AbstractElimination, Blocks]:
-    """The faster of both for so many unknowns, in `many` lanes or in few."""
-    kind = Reflections if column.shape[1] <= (_SMALL_IN_MANY if many else _SMALL) else Rotation
+def eliminate(column: Blocks, rest: Blocks, small: int) -> tuple[AbstractElimination, Blocks]:
+    """Eliminate `column`, by `Reflections` if it has no more than `small` unknowns; also what remains of `rest`."""
+    kind = Reflections if column.shape[1] <= small else Rotation
     return kind.make(column, rest)
 
 

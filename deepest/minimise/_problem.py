@@ -72,7 +72,7 @@ class AbstractConstrainedProblem(AbstractBlockProblem):
 
     @abc.abstractmethod
     def merit(self, z: BlockVector, momenta: Float[Array, "interval row"]) -> Float[Array, ""]:
-        """m + ½ (c + E p)ᵀ (Γ + E)⁻¹ (c + E p) with a fixed E > 0, which bounds the stiffness: minimal where A is."""
+        """m + ½ (c + E p)ᵀ (Γ + E)⁻¹ (c + E p) with a fixed E ≥ 0, which bounds the stiffness: minimal where A is."""
 
     @abc.abstractmethod
     def forces(
