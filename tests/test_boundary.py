@@ -1,5 +1,6 @@
 """Two-point boundary value problems against closed forms, other solvers, and each other."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -247,9 +248,48 @@ def test_a_batch_is_each_alone_with_its_derivatives(method):
     np.testing.assert_allclose(slopes[:3], (exact[:, 2] - exact[:, 0]) / 2e-4, rtol=2e-6)
 
 
+def oscillator(frequency):
+    """x″ + x/5 + 2x = cos ωt with period 2π/ω, in ωt."""
+    force = lambda t, y, q: jnp.stack([y[1], jnp.cos(t) - 0.2 * y[1] - 2.0 * y[0]]) / frequency
+    return System(force), boundary.Periodic()
+
+
+def test_a_batch_of_linear_problems_keeps_its_solutions():
+    """One matrix for all guesses; whole solutions come out of `vmap`, and can be evaluated between the nodes."""
+    times = np.linspace(0.0, 2 * np.pi, 101)
+    start = lambda path: boundary.solve(*oscillator(1.0), Obreshkov(3), Guess(times, path))
+    guesses = jnp.asarray(np.random.default_rng(0).normal(size=(8, 101, 2)))
+    solutions = eqx.filter_vmap(start)(guesses)
+    at = np.array([0.5, 3.21])
+    exact = (np.cos(at) + 0.2 * np.sin(at)) / 1.04
+    assert np.all(np.asarray(solutions.status) == Status.converged)
+    values = eqx.filter_vmap(lambda s: s(at))(solutions)
+    np.testing.assert_allclose(values[:, :, 0], np.broadcast_to(exact, (8, 2)), rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="a batch of solutions"):
+        solutions(0.5)
+
+
+def test_a_lane_that_is_not_finite_leaves_the_others_alone():
+    """Four unknowns, two Bratu problems in one; NaN in one guess, infinite slopes at another's."""
+    times = np.linspace(0.0, 1.0, 9)
+    field = lambda t, y, q: jnp.stack([y[1], -jnp.exp(y[0]), y[3], -jnp.exp(y[2])])
+    four = System(field), boundary.Conditions(lambda ya, yb, q: jnp.stack([ya[0], yb[0], ya[2], yb[2]]))
+    path = jnp.asarray(np.tile(bump(times, 0.1), 2))
+    paths = jnp.stack([path, path.at[3, 1].set(jnp.nan), 0.5 * path])
+    y, status = jax.vmap(lambda p: (lambda s: (s.y, s.status))(boundary.solve(*four, Obreshkov(3), Guess(times, p))))(
+        paths
+    )
+    assert status.tolist() == [Status.converged, Status.not_finite, Status.converged]
+    for lane in (0, 2):
+        np.testing.assert_allclose(y[lane], np.tile(bratu_exact(times, 0), 2), rtol=0, atol=1e-7)
+    root = System(lambda t, y, q: jnp.stack([y[1], -jnp.sqrt(y[0]) - 1.0]))
+    solution = boundary.solve(root, BRATU[1], Gauss(2), Guess(times, np.zeros((9, 2))))
+    assert int(solution.status) == Status.not_finite
+
+
 # ---- Bad input ----
 
-TIMES = np.linspace(0.0, 1.0, 5)
+TIMES, ONES = np.linspace(0.0, 1.0, 5), np.ones((5, 2))
 
 
 def linear():
@@ -282,7 +322,17 @@ def linear():
         (lambda: Refine(tolerance=0.0), "tolerance > 0"),
         (
             lambda: boundary.solve(*BRATU, Gauss(), Guess(TIMES, np.zeros((5, 3)))),
-            r"conditions, as an array|must return",
+            r"must return dy/dt as float64\[3\]; received float64\[2\]",
+        ),
+        (
+            lambda: boundary.solve(System(lambda t, y, q: [y[1], y[0]]), BRATU[1], Gauss(), Guess(TIMES, ONES)),
+            "one array, as jnp.stack",
+        ),
+        (
+            lambda: boundary.solve(
+                BRATU[0], boundary.Conditions(lambda ya, yb, q: ya[:1]), Gauss(), Guess(TIMES, ONES)
+            ),
+            r"2 unknowns and 0 parameters need their conditions as float64\[2\]; received float64\[1\]",
         ),
         (lambda: boundary.solve(BRATU[0], boundary.natural(), Gauss(), Guess(TIMES, np.zeros((5, 2)))), "no momenta"),
         (lambda: boundary.solve(*BRATU, Annealed(Gauss()), Guess(TIMES, np.zeros((5, 2)))), "R_f to anneal"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from deepest.linalg import BlockVector
 
@@ -25,8 +25,8 @@ class AbstractMethod(eqx.Module):
     noise: eqx.AbstractVar[float]
 
     @abc.abstractmethod
-    def mesh(self, times: Float[np.ndarray, " node"]) -> Float[np.ndarray, " node"]:
-        """The nodes it uses of those guessed."""
+    def mesh(self, count: int) -> Int[np.ndarray, " node"]:
+        """Which of so many guessed nodes it uses."""
 
     @abc.abstractmethod
     def inside(self, rates: Rates, times: Array, nodes: Array, q: Array) -> Float[Array, "interval interior"]:

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from deepest.boundary._method import AbstractMethod
 from deepest.boundary._status import Status
 from deepest.linalg import BlockVector, Rows, Staircase
 
-# A step shorter than this share of Newton's is not tried.
+# Where a share of Newton's step as short as this is refused, no shorter one is tried.
 _SHORTEST = 1e-6
 
 
@@ -39,7 +39,8 @@ class Equations(eqx.Module):
 
 
 class Found(eqx.Module):
-    """Where Newton's method ended, after how many steps, with the size of the last correction, relative."""
+    """Where Newton's method ended, after how many steps, refused ones among them, and the size of the correction that
+    is left there, relative."""
 
     z: BlockVector
     steps: Array
@@ -67,7 +68,9 @@ def newton(equations: Equations, z: BlockVector, tolerance: Float[Array, ""], li
     finite = _finite(equations.residual(z))
     one = jnp.ones((), z.nodes.dtype)
     status = jnp.where(finite, Status.step_limit, Status.not_finite)
-    start = _State(z, one, jnp.inf * one, jnp.asarray(0), status, finite)
+    # In a batch all go on until the last has ended, and LAPACK is slow with what is not finite.
+    begun = jax.tree.map(lambda x: jnp.where(finite, x, jnp.zeros_like(x)), z)
+    start = _State(begun, one, jnp.inf * one, jnp.asarray(0), status, finite)
 
     def body(state):
         rows, matrix = equations.linearise(state.z)
@@ -75,26 +78,28 @@ def newton(equations: Equations, z: BlockVector, tolerance: Float[Array, ""], li
         step, weight = factor.solve(rows), _weight(state.z)
         size = _size(step, weight)
         trial = jax.tree.map(lambda a, d: a - state.share * d, state.z, step)
-        left = _size(factor.solve(equations.residual(trial)), weight)
-        accepted = (left <= (1.0 - 0.25 * state.share) * size) | (size <= tolerance)
-        converged = accepted & (state.share == 1.0) & ((left <= tolerance) | (size <= tolerance))
+        remaining = _size(factor.solve(equations.residual(trial)), weight)
+        accepted = (remaining <= (1.0 - 0.25 * state.share) * size) | (size <= tolerance)
+        converged = accepted & (state.share == 1.0) & ((remaining <= tolerance) | (size <= tolerance))
+        bad = jnp.where(_finite(matrix), Status.singular, Status.not_finite)
         good, hopeless = jnp.isfinite(size), ~accepted & (state.share < _SHORTEST)
         status = jnp.where(converged, Status.converged, jnp.where(hopeless, Status.stalled, Status.step_limit))
         return _State(
             z=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), trial, state.z),
             share=jnp.where(accepted, jnp.minimum(2.0 * state.share, 1.0), 0.5 * state.share),
-            correction=jnp.where(accepted, left, size),
+            correction=jnp.where(accepted, remaining, size),
             steps=state.steps + 1,
-            status=jnp.where(good, status, Status.singular),
+            status=jnp.where(good, status, bad),
             running=~converged & ~hopeless & good,
         )
 
     end = lax.while_loop(lambda s: s.running & (s.steps < limit), body, start)
-    return Found(end.z, end.steps, end.correction, end.status)
+    found = jax.tree.map(lambda new, old: jnp.where(finite, new, old), end.z, z)
+    return Found(found, end.steps, end.correction, end.status)
 
 
-def _finite(rows: Rows) -> Bool[Array, ""]:
-    return jnp.all(jnp.isfinite(rows.intervals)) & jnp.all(jnp.isfinite(rows.ends))
+def _finite(tree: PyTree[Array]) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def _weight(z: BlockVector) -> BlockVector:

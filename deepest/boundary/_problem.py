@@ -45,8 +45,10 @@ class AbstractProblem(eqx.Module):
 class System(AbstractProblem):
     """Any first-order system dy/dt = field(t, y, q), with y (M,) and unknown parameters q (P,), none if P = 0.
 
-    As scipy's `solve_bvp` takes it, for one time: `field` is written for a single t, returns (M,) and may close over
-    whatever is to be differentiated by.
+    As scipy's `solve_bvp` takes it, for one time: `field` is written for a single t, takes q even if there is none,
+    returns one array (M,), and may close over whatever is to be differentiated by:
+
+        System(lambda t, y, q: jnp.stack([y[1], -jnp.exp(y[0])]))
     """
 
     field: Callable

@@ -91,8 +91,8 @@ class MultipleShooting(AbstractShooting):
     adjoint: diffrax.AbstractAdjoint = diffrax.DirectAdjoint()
     searching: bool = True
 
-    def mesh(self, times):
-        return times
+    def mesh(self, count):
+        return np.arange(count)
 
     def growth(self, rates, guess, times, z):
         ends, along_y, _ = self._flows(rates, times, z.nodes, z.shared)
@@ -112,8 +112,8 @@ class SingleShooting(AbstractShooting):
     adjoint: diffrax.AbstractAdjoint = diffrax.DirectAdjoint()
     searching: bool = True
 
-    def mesh(self, times):
-        return np.asarray(times)[[0, -1]]
+    def mesh(self, count):
+        return np.array([0, count - 1])
 
     def growth(self, rates, guess, times, z):
         _, along_y, _ = self._flows(rates, *guess, z.shared)

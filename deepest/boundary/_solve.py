@@ -1,5 +1,6 @@
 """From a problem, its boundary and a guess to a solution."""
 
+import functools
 from collections.abc import Callable
 
 import equinox as eqx
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from deepest.boundary._collocation import AbstractCollocation
@@ -40,7 +42,7 @@ def solve(
 
     - `tolerance`: Newton's method ends where its correction is smaller, relative to each component's largest magnitude;
       not less than a hundred times rounding.
-    - `limit`: the most Newton steps, on each rung of `Annealed`.
+    - `limit`: the most Newton steps, refused ones among them, on each rung of `Annealed`.
     - `coarse`: for collocation, a number of the guess's intervals to solve on first, rungs and all, which takes most of
       the steps; the whole mesh is then begun at that solution, if there is one, and else at the guess. On a coarse mesh
       Newton's method often finds its way also where it does not on a fine one.
@@ -48,26 +50,32 @@ def solve(
 
     Without `refine` it is a pure function, for `jit`, for `vmap` over guesses or data, and with derivatives by whatever
     problem, boundary or conditions hold, from the implicit function theorem at the solution, of every order. How it
-    ended is told in `Solution.status`; nothing is raised for a solution that is not found. Raises `ValueError` where
-    the guess, the boundary and the problem do not fit each other.
+    ended is told in `Solution.status`; nothing is raised for a solution that is not found. A problem with a new
+    function in it is compiled anew. Raises `ValueError` where the guess, the boundary and the problem do not fit each
+    other.
     """
     base = method.method if isinstance(method, Annealed) else method
-    times = base.mesh(guess.times)
+    index = base.mesh(guess.times.shape[0])
+    times = guess.times[index]
     every = jnp.asarray(guess.times, guess.path.dtype)
-    guessed = problem.start(every, guess.path, guess.momenta, guess.parameters)
-    y = guessed[np.searchsorted(guess.times, times)]
+    rungs = method.rungs if isinstance(method, Annealed) else np.ones(1)
+    # Momenta that are not given are those of the R_f at which the search begins.
+    begun = problem if rungs.size == 1 else problem.softened(jnp.asarray(rungs[0], guess.path.dtype))
+    guessed = begun.start(every, guess.path, guess.momenta, guess.parameters)
+    y = guessed[index]
     _check(problem, boundary, times, y, guess.parameters)
-    if (refine or coarse) is not None and not isinstance(base, AbstractCollocation):
+    if (refine is not None or coarse is not None) and not isinstance(base, AbstractCollocation):
         raise ValueError("Only collocation takes refine= and coarse=; shooting controls its own steps.")
-    stages = _stages(times.size - 1, coarse, method.rungs if isinstance(method, Annealed) else np.ones(1))
-    limits = (jnp.asarray(max(tolerance, 100.0 * float(jnp.finfo(y.dtype).eps)), y.dtype), jnp.asarray(limit))
+    stages = _stages(times.size - 1, coarse, rungs)
+    least = 100.0 * float(jnp.finfo(y.dtype).eps)
+    limits = (jnp.maximum(jnp.asarray(tolerance, y.dtype), least), jnp.asarray(limit))
     start = (jnp.asarray(times, y.dtype), y, guess.parameters)
     solution = _solve(problem, boundary, base, stages, *start, *limits, (every, guessed))
-    if refine is not None and isinstance(solution.status, jax.core.Tracer):
+    if refine is not None and isinstance(solution.status, Tracer):
         raise ValueError(
             "Meshes are refined on the host: use refine= outside of jit, vmap and grad, and its times inside."
         )
-    while refine is not None and _worse(solution, refine):
+    while refine is not None and isinstance(base, AbstractCollocation) and _worse(solution, refine):
         mesh = refine.mesh(np.asarray(solution.times), np.asarray(solution.defects), base.power)
         if mesh is None:
             return eqx.tree_at(lambda s: s.status, solution, jnp.asarray(int(Status.mesh_limit)))
@@ -92,7 +100,7 @@ class _Stage(eqx.Module):
 def _stages(count: int, coarse: int | None, rungs: np.ndarray) -> list[_Stage]:
     if coarse is None:
         return [_Stage(count, rungs)]
-    if not 1 <= coarse <= count:
+    if not (isinstance(coarse, int) and 1 <= coarse <= count):
         raise ValueError(f"The guess has {count} intervals, of which coarse= may take 1 to {count}; received {coarse}.")
     return [_Stage(coarse, rungs), *_stages(count, None, np.ones(1))]
 
@@ -105,14 +113,16 @@ def _check(problem, boundary, times, y, parameters) -> None:
     like = lambda *shape: jax.ShapeDtypeStruct(shape, y.dtype)
     size, count = y.shape[1], parameters.shape[0]
     rates = jax.eval_shape(problem.rates, like(), like(size), like(count))
-    if rates.shape != (size,):
-        raise ValueError(f"The problem must return dy/dt of shape ({size},); it returned {rates.shape}.")
+    _check_array(rates, size, y.dtype, "The problem must return dy/dt")
     residual = jax.eval_shape(lambda *ends: boundary.residual(problem, *ends), like(size), like(size), like(count))
-    if residual.shape != (size + count,):
-        raise ValueError(
-            f"{size} unknowns and {count} parameters need {size + count} conditions, as an array of shape "
-            f"({size + count},); received {residual.shape}."
-        )
+    _check_array(residual, size + count, y.dtype, f"{size} unknowns and {count} parameters need their conditions")
+
+
+def _check_array(given, size: int, dtype, what: str) -> None:
+    if not isinstance(given, jax.ShapeDtypeStruct):
+        raise ValueError(f"{what} as one array, as jnp.stack([…]) makes it; received a {type(given).__name__}.")
+    if given.shape != (size,) or given.dtype != dtype:
+        raise ValueError(f"{what} as {dtype}[{size}]; received {given.dtype}{[*given.shape]}.")
 
 
 @eqx.filter_jit
@@ -128,27 +138,30 @@ def _solve(
         rates = here(None).rates
         z = BlockVector(nodes[index], method.inside(rates, at, nodes[index], q), q)
         found = _climb(here, stage.rungs, z, tolerance, limit)
-        return found, jax.vmap(lambda t: method.evaluate(rates, at, found.z, t))
+        return at, rates, found
 
     *coarse, whole = stages
     nodes, q, steps = lax.stop_gradient(y), lax.stop_gradient(parameters), jnp.asarray(0)
     for stage in coarse:
-        found, between = solved(stage, nodes, q, jnp.maximum(tolerance, _ROUGH))
+        at, rates, found = solved(stage, nodes, q, jnp.maximum(tolerance, _ROUGH))
+        between = jax.vmap(functools.partial(method.evaluate, rates, at, found.z))(times)
         good, steps = found.status == Status.converged, steps + found.steps
-        nodes, q = jnp.where(good, between(times), nodes), jnp.where(good, found.z.shared, q)
-    found, _ = solved(whole, nodes, q, tolerance)
+        nodes, q = jnp.where(good, between, nodes), jnp.where(good, found.z.shared, q)
+    _, rates, found = solved(whole, nodes, q, tolerance)
     exact = equations(problem, times)
-    growth = method.growth(_still(exact).rates, jax.tree.map(lax.stop_gradient, guess), times, found.z)
+    growth, z = method.growth(rates, jax.tree.map(lax.stop_gradient, guess), times, found.z), implicit(found.z, exact)
+    status = _status(problem, method, found, growth)
     return Solution(
         problem=problem,
+        rates=exact.rates,
         method=method,
         times=times,
-        z=implicit(found.z, exact),
-        status=_status(problem, method, found, growth),
+        z=z,
+        status=jnp.where(jnp.all(jnp.isfinite(y)), status, Status.not_finite),
         steps=steps + found.steps,
         correction=found.correction,
         growth=growth,
-        defects=method.defects(exact.rates, times, found.z),
+        defects=method.defects(exact.rates, times, z),
     )
 
 

@@ -32,12 +32,18 @@ _SENTENCES = {
         "The linearised problem is singular: the conditions do not determine a solution near this one. A periodic "
         "problem without explicit time needs a condition for its phase."
     ),
-    Status.not_finite: "The equations give values that are not finite at the guess; check the guess and the problem.",
+    Status.not_finite: (
+        "The equations or their slopes are not finite at the guess or on the way from it (√y and |y| have infinite "
+        "slopes at zero); check the guess and the problem."
+    ),
     Status.growth: (
         "The flow magnifies what it starts from so much over an interval that rounding and the integrator's error "
         "decide where it ends (`growth` says how much): every decaying direction of a model has a growing partner in "
         "its momenta. Use MultipleShooting with more nodes, or collocation."
     ),
-    Status.mesh_limit: "The defect is above the tolerance on the finest mesh allowed; raise Refine(intervals=).",
+    Status.mesh_limit: (
+        "The defect is above the tolerance on the finest mesh allowed; raise Refine(intervals=), or its tolerance if "
+        "rounding is what limits it."
+    ),
     Status.outside: "An unknown parameter ended outside of its bounds; a boundary value problem cannot hold it there.",
 }

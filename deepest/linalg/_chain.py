@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from deepest.linalg._elimination import AbstractElimination, eliminate
 
-# Lanes beyond so many gain nothing more.
+# On a CPU more lanes than this gain nothing, and cost what leaves its cache.
 _WIDE = 32
 # Nodes of up to so many unknowns are eliminated by reflections written out, which pays in many lanes; in few, beyond
 # three LAPACK takes no longer, and half as long to compile.
@@ -24,7 +24,10 @@ _SMALL, _SMALL_IN_MANY = 3, 6
 
 
 class Chain(eqx.Module):
-    """What elimination makes of K intervals [left, right, border] and of the ends' [first, last, corner]."""
+    """What elimination makes of K intervals [left, right, border] and of the ends' [first, last, corner].
+
+    How many lanes a system has depends on how many systems were eliminated with it.
+    """
 
     inner: AbstractElimination
     outer: AbstractElimination
@@ -47,21 +50,23 @@ class Chain(eqx.Module):
 
 def _lanes(count: int, systems: int) -> tuple[int, int]:
     """Steps and lanes of every system's K intervals."""
-    lanes = max(1, min(_WIDE // systems, round(count**0.5)))
+    most = _WIDE // systems if jax.default_backend() == "cpu" else count
+    lanes = max(1, min(most, round(count**0.5)))
     steps = -(-count // lanes)
     return steps, -(-count // steps)
 
 
-def _deal(blocks: Float[Array, "... interval system"], fill: Float[Array, "..."]) -> Float[Array, "step ... all"]:
+def _deal(
+    blocks: Float[Array, "... interval system"], fill: Float[Array, "..."], steps: int, lanes: int
+) -> Float[Array, "step ... all"]:
     """Consecutive intervals to one lane."""
     *shape, count, systems = blocks.shape
-    steps, lanes = _lanes(count, systems)
     extra = jnp.broadcast_to(fill[..., None, None], (*shape, lanes * steps - count, systems))
     dealt = jnp.concatenate([blocks, extra], axis=-2).reshape(*shape, lanes, steps, systems)
     return jnp.moveaxis(dealt, -2, 0).reshape(steps, *shape, lanes * systems)
 
 
-def _apart(blocks: Float[Array, "... all"], systems: int) -> Float[Array, "lane ... system"]:
+def _in_turn(blocks: Float[Array, "... all"], systems: int) -> Float[Array, "lane ... system"]:
     """A system's own lanes, one after the other."""
     return jnp.moveaxis(blocks.reshape(*blocks.shape[:-1], blocks.shape[-1] // systems, systems), -2, 0)
 
@@ -83,10 +88,10 @@ def _factor(
     # Intervals missing at the end say y_{n+1} = y_n.
     eye = jnp.eye(size, dtype=blocks.dtype)
     fill = jnp.concatenate([-eye, eye, jnp.zeros((size, width - 2 * size), blocks.dtype)], axis=1)
-    dealt = _deal(jnp.transpose(blocks, (2, 3, 1, 0)), fill)
+    dealt = _deal(jnp.transpose(blocks, (2, 3, 1, 0)), fill, *_lanes(blocks.shape[1], systems))
     join = functools.partial(_join, small)
     lanes, inner = lax.scan(join, dealt[0], dealt[1:])
-    along = _apart(lanes, systems)
+    along = _in_turn(lanes, systems)
     whole, outer = lax.scan(join, along[0], along[1:])
     closed = jnp.concatenate([jnp.moveaxis(whole, 2, 0), ends], axis=1)
     return Chain(inner.apart(systems), outer.apart(systems), *jax.scipy.linalg.lu_factor(closed))
@@ -95,16 +100,18 @@ def _factor(
 def _solve(chain: Chain, rows: Float[Array, "system interval state"], ends: Float[Array, "system condition"]):
     systems, count, size = rows.shape
     levels = chain.inner.together(), chain.outer.together()
-    dealt = _deal(rows.T, jnp.zeros(size, rows.dtype))
+    # As they were dealt when the chain was made: perhaps with another number of systems side by side.
+    steps, lanes = (jax.tree.leaves(level)[0].shape[0] + 1 for level in levels)
+    dealt = _deal(rows.T, jnp.zeros(size, rows.dtype), steps, lanes)
 
     def down(before, block):
         level, after = block
         own, rest = level.split(jnp.concatenate([before, after]))
         return rest, own
 
-    lanes, inner = lax.scan(down, dealt[0], (levels[0], dealt[1:]))
-    along = _apart(lanes, systems)
-    whole, outer = lax.scan(down, along[0], (levels[1], along[1:]))
+    stops, own_within = lax.scan(down, dealt[0], (levels[0], dealt[1:]))
+    along = _in_turn(stops, systems)
+    whole, own_between = lax.scan(down, along[0], (levels[1], along[1:]))
     right = jnp.concatenate([whole.T, ends], axis=1)[:, :, None]
     closed = jax.scipy.linalg.lu_solve((chain.closed, chain.pivots), right)[:, :, 0]
     first, last, shared = jnp.split(closed.T, [size, 2 * size])
@@ -117,19 +124,18 @@ def _solve(chain: Chain, rows: Float[Array, "system interval state"], ends: Floa
 
         return lax.scan(step, end, (levels, given), reverse=True)[1]
 
-    between = up(levels[1], outer, first, last, shared)
-    ranks = between.shape[0] + 1
-    together = lambda nodes: jnp.moveaxis(nodes, 0, 1).reshape(size, ranks * systems)
+    between = up(levels[1], own_between, first, last, shared)
+    together = lambda nodes: jnp.moveaxis(nodes, 0, 1).reshape(size, lanes * systems)
     starts = together(jnp.concatenate([first[None], between]))
     stops = together(jnp.concatenate([between, last[None]]))
-    within = up(levels[0], inner, starts, stops, jnp.tile(shared, (1, ranks)))
-    nodes = jnp.concatenate([starts[None], within]).reshape(within.shape[0] + 1, size, ranks, systems)
-    nodes = jnp.moveaxis(nodes, 2, 0).reshape(ranks * nodes.shape[0], size, systems)[:count]
+    within = up(levels[0], own_within, starts, stops, jnp.tile(shared, (1, lanes)))
+    nodes = jnp.concatenate([starts[None], within]).reshape(steps, size, lanes, systems)
+    nodes = jnp.moveaxis(nodes, 2, 0).reshape(lanes * steps, size, systems)[:count]
     return jnp.transpose(jnp.concatenate([nodes, last[None]]), (2, 0, 1)), shared.T
 
 
 def _alone(function):
-    """A function of many systems, their axis in front, for one of them."""
+    """A function of many systems, their axis in front in all it takes and gives, for one of them."""
     return lambda *args: jax.tree.map(lambda x: x[0], function(*jax.tree.map(lambda x: x[None], args)))
 
 
