@@ -54,7 +54,13 @@ ENDS = {
 }
 
 
-QUICK = {("mixed", "multiple"), ("periodic", "lobatto")} | {(ends, "gauss") for ends in ENDS}
+QUICK = {
+    ("natural", "gauss"),
+    ("fixed", "obreshkov"),
+    ("mixed", "multiple"),
+    ("end costs", "gauss"),
+    ("periodic", "lobatto"),
+}
 PAIRS = [
     pytest.param(ends, METHODS[name], id=f"{ends} {name}", marks=[] if (ends, name) in QUICK else SLOW)
     for ends in ENDS

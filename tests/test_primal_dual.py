@@ -104,7 +104,7 @@ def fly(x, rho, steps):
     return lax.scan(lambda x, _: (step(x, rho), step(x, rho)), x, None, length=steps)[1]
 
 
-@pytest.mark.parametrize("curvature", [False, True])
+@pytest.mark.parametrize("curvature", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_steps_are_those_of_the_normal_equations(curvature):
     """With Gauss–Newton's matrix the momenta are eliminated to the same equations; with Σ p·∇²c from the second on,
     where p is the last step's instead of R_f c, they only end at the same minimum."""
@@ -177,7 +177,7 @@ def test_a_strong_constraint_is_multiple_shooting_and_its_momenta_backpropagatio
     np.testing.assert_allclose(ours.momenta[[0, 6, 14], 0], -np.stack(back[1:]), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("upper", [50.0, 26.5])
+@pytest.mark.parametrize("upper", [pytest.param(50.0, marks=pytest.mark.slow), 26.5])
 def test_derivatives_of_a_strong_constraint_are_those_of_its_initial_state(upper):
     """R_f = ∞: path, ρ and cost by the data, against u = (x_0, ρ) that minimises the cost C of its own flow,
 
