@@ -1,16 +1,14 @@
 """The exact derivative of an explicit Runge–Kutta solve, by the method that is symplectic with it."""
 
 import math
-from collections.abc import Callable
 from typing import ClassVar
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
 
 from deepest.costate._adjoint import AbstractGridAdjoint
-from deepest.costate._tableau import added, advanced, explicit, linearised
+from deepest.costate._tableau import added, advanced, explicit, linearised, rate
 
 
 class SymplecticAdjoint(AbstractGridAdjoint):
@@ -50,11 +48,11 @@ class SymplecticAdjoint(AbstractGridAdjoint):
 
     def advance(self, solver, terms, start, end, y, args):
         tableau = explicit(solver, type(self).__name__)
-        return advanced(tableau, _rate(lambda model: model, start, end), start, end, y, (terms, args))
+        return advanced(tableau, rate(lambda model: model, start, end), start, end, y, (terms, args))
 
     def linearise(self, solver, whole, start, end, y, model, dense):
         tableau = explicit(solver, type(self).__name__)
-        y1, slopes, pull = linearised(tableau, _rate(whole, start, end), start, end, y, model, every=dense)
+        y1, slopes, pull = linearised(tableau, rate(whole, start, end), start, end, y, model, every=dense)
         if not dense:
             return None, lambda bar, _: pull(bar)
         data = {"y0": y, "y1": y1}
@@ -69,13 +67,3 @@ class SymplecticAdjoint(AbstractGridAdjoint):
             return added(by_y, data_bar["y0"]), by_model
 
         return data, through
-
-
-def _rate(whole: Callable, start: Array, end: Array) -> Callable:
-    """`rate(t, y, model)`, the vector field times the step (or the control's change), of terms and args in a model."""
-
-    def rate(t: Array, y: PyTree[Array], model: PyTree) -> PyTree[Array]:
-        terms, args = whole(model)
-        return terms.vf_prod(t, y, args, terms.contr(start, end))
-
-    return rate

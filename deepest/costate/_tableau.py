@@ -95,6 +95,16 @@ def advanced(tableau: Explicit, rate: Callable, start: Array, end: Array, y: PyT
     return weighted(y, tableau.weights, slopes)
 
 
+def rate(whole: Callable, start: Array, end: Array) -> Callable:
+    """`(t, y, model)` → h F of one step (with a control, its change for h), `whole(model)` being (terms, args)."""
+
+    def product(t: Array, y: PyTree[Array], model: PyTree) -> PyTree[Array]:
+        terms, args = whole(model)
+        return terms.vf_prod(t, y, args, terms.contr(start, end))
+
+    return product
+
+
 def added(one: PyTree, other: PyTree) -> PyTree:
     """The sum, leaf by leaf."""
     return jax.tree.map(jnp.add, one, other)
