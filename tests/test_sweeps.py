@@ -53,7 +53,7 @@ def test_a_sweep_is_backpropagation():
         return cost(x)
 
     found = sweep(layers, x, cost)
-    bound = 50.0 * float(jnp.finfo(float).eps)
+    bound = 50.0 * float(jnp.finfo(jnp.result_type(float)).eps)
     assert [state.size for state in found.states] == [8, 6, 7, 7, 7, 2]
     assert found.cost == from_layer(0, layers, x)
     assert agree(found.gradients, eqx.filter_grad(lambda layers: from_layer(0, layers, x))(layers), bound)
@@ -73,7 +73,7 @@ def test_a_sweep_of_images_keeps_their_shape():
 def flow(steps=14):
     """(field, x, args, nodes, cost, bound of so many roundings)."""
     times, cost = jnp.linspace(0.0, 0.07 * steps, steps + 1), lambda x: score(x[None])
-    return *given(), times, cost, 100.0 * float(jnp.finfo(float).eps)
+    return *given(), times, cost, 100.0 * float(jnp.finfo(jnp.result_type(float)).eps)
 
 
 @pytest.mark.float32

@@ -80,8 +80,9 @@ def sweep_flow(
     def step(start, end, x):
         return linearised(tableau, rate(whole, start, end), start, end, x, model)
 
-    def forward(x, ends):
-        y, _, _ = step(*ends, x)
+    def forward(x, interval):
+        start, end = interval
+        y, _, _ = step(start, end, x)
         return y, y
 
     def backward(carry, given):
