@@ -156,6 +156,7 @@ def test_symmetric_methods_undo_themselves(make, index):
     there = last(go(problem.y0, zero, end))
     back = go(there, end, zero)
     symmetric = not isinstance(solver, SymplecticEuler)
+    assert getattr(solver, "symmetric", symmetric) == symmetric
     close = lambda a, b: float(jnp.max(jnp.abs(flat(a) - flat(b)))) < 1e-13
     assert close(back, problem.y0) == symmetric
     if make in (problems.pendulum, problems.kepler, problems.henon_heiles):

@@ -7,6 +7,7 @@ Uses `mechanics`, `transcription`.
 """
 
 from deepest.symplectic._extended import Tao as Tao
+from deepest.symplectic._splitting import AbstractSeparable as AbstractSeparable
 from deepest.symplectic._splitting import AbstractSplitting as AbstractSplitting
 from deepest.symplectic._splitting import BlanesMoan4 as BlanesMoan4
 from deepest.symplectic._splitting import BlanesMoan6 as BlanesMoan6

@@ -1,5 +1,6 @@
 """Explicit methods for separable Hamiltonians H = T(t, p) + V(t, x): drifts and kicks in turn."""
 
+import abc
 import dataclasses
 import math
 from typing import ClassVar
@@ -44,6 +45,12 @@ class SplittingTableau:
         for kick, drift in zip(self.kicks, self.drifts[1:], strict=True):
             product = _times(_times(product, _exponential(kick, 1, length)), _exponential(drift, 0, length))
         return [float(np.max(np.abs(product[k] - 1.0 / math.factorial(k)))) for k in range(1, length + 1)]
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the coefficients read the same from both ends, to rounding."""
+        alike = lambda a: bool(np.max(np.abs(a - a[::-1])) < 1e-14)
+        return alike(self.drifts) and alike(self.kicks)
 
     @staticmethod
     def composed(weights: np.ndarray, order: int) -> "SplittingTableau":
@@ -117,6 +124,11 @@ class AbstractSeparable(AbstractSymplectic):
 
     term_structure: ClassVar = (diffrax.AbstractTerm, diffrax.AbstractTerm)
 
+    @property
+    @abc.abstractmethod
+    def symmetric(self) -> bool:
+        """Whether a step with −h undoes a step with h."""
+
     def func(self, terms, t0, y0, args):
         drift, kick = terms
         x, p = pair(y0, type(self).__name__)
@@ -134,6 +146,10 @@ class AbstractSplitting(AbstractSeparable):
     @property
     def declared(self) -> int:
         return self.tableau.order
+
+    @property
+    def symmetric(self) -> bool:
+        return self.tableau.symmetric
 
     def init(self, terms, t0, t1, y0, args):
         del terms, t0, t1, y0, args
@@ -180,6 +196,10 @@ class StormerVerlet(AbstractSeparable):
     @property
     def declared(self) -> int:
         return 2
+
+    @property
+    def symmetric(self) -> bool:
+        return True
 
     def init(self, terms, t0, t1, y0, args):
         del t1
