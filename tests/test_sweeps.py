@@ -115,7 +115,11 @@ def test_a_flow_is_swept_as_the_adjoint_does():
     assert agree((found.cost, found.gradients, found.costates[0]), (value, (by_field, by_args), -by_y0), bound)
 
 
-@pytest.mark.parametrize("solver", mostly_slow((diffrax.Euler, diffrax.Ralston, diffrax.Bosh3), EXPLICIT[:-1]))
+# Tsit5's and Dopri8's errors here fall faster than their orders say until they meet rounding, so that none is measured.
+ORDERED = [solver for solver in EXPLICIT if solver not in (diffrax.Tsit5, diffrax.Dopri8)]
+
+
+@pytest.mark.parametrize("solver", mostly_slow((diffrax.Euler, diffrax.Ralston, diffrax.Bosh3), ORDERED))
 def test_costates_approach_the_adjoint_equation_at_the_solvers_order(solver):
     """dp/dt = −DFᵀp, against a far finer grid, at a node in the middle."""
     field, x, args = given()
