@@ -47,7 +47,7 @@ def bump(times, height):
     return np.stack([height * shape, height * np.pi * np.cos(np.pi * times)], axis=1)
 
 
-@some("gauss", "lobatto", "multiple")
+@some("gauss", "lobatto")
 @pytest.mark.parametrize(("branch", "height"), [(0, 0.1), (1, 4.0)])
 def test_both_branches_of_bratus_problem(method, branch, height):
     times = np.linspace(0.0, 1.0, 33)

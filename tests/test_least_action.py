@@ -153,6 +153,7 @@ def lorenz63(until, noise=0.5):
     return boundary.Variational(lagrangian, dimension=3), times, truth, values
 
 
+@pytest.mark.slow  # the notebook on boundary value problems asserts as much
 def test_single_shooting_fails_on_a_long_window_and_says_why():
     problem, times, truth, _ = lorenz63(4.0)
     single = boundary.solve(problem, boundary.natural(), SingleShooting(), Guess(times, truth))
@@ -176,6 +177,7 @@ def test_many_short_shots_reach_what_collocation_finds():
     assert np.sqrt(np.mean((np.asarray(gauss.path) - truth) ** 2)) < 0.5
 
 
+@pytest.mark.slow  # so does this
 def test_annealing_finds_the_path_that_newton_misses():
     """From the measured values, and zeros for all that was not measured, plain steps end at another stationary path."""
     problem, times, truth, values = lorenz63(4.0)
