@@ -16,7 +16,7 @@ from deepest.linalg import BlockVector
 class AbstractCollocation(AbstractMethod):
     """On the interval n, y(t_n + s h) = Σ_r P_r(s) d_r, with polynomials P_r and data d_r of that interval.
 
-    The `defect` of its slope goes with an interval's width to the `power`.
+    The defect of its slope goes with an interval's width to the `power`.
     """
 
     noise: ClassVar[float] = 0.0

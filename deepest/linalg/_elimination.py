@@ -71,7 +71,7 @@ class Reflections(AbstractElimination):
             first, blocks = blocks[:, 0], blocks[:, 1:]
             size = jnp.sqrt(jnp.sum(first**2, axis=0))
             pivot = jnp.where(first[0] > 0, -size, size)
-            scale = _inverse(size * (size + jnp.abs(first[0])))
+            scale = inverse(size * (size + jnp.abs(first[0])))
             vector = first.at[0].add(-pivot)
             shares = scale[None] * jnp.sum(vector[:, None] * blocks, axis=0)
             blocks = blocks - vector[:, None] * shares[None]
@@ -128,6 +128,6 @@ def eliminate(column: Blocks, rest: Blocks, small: int) -> tuple[AbstractElimina
     return kind.make(column, rest)
 
 
-def _inverse(x: Array) -> Array:
+def inverse(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """1/x, and 1 where x is 0."""
     return 1.0 / jnp.where(x > 0, x, jnp.ones_like(x))

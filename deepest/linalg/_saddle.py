@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from deepest.linalg._bordered import BlockVector, BorderedTridiagonal
+from deepest.linalg._elimination import inverse
 from deepest.linalg._staircase import Rows, Staircase
 
 Blocks = Float[Array, "interval _ _"]
@@ -192,19 +193,14 @@ def _solve(chain: Staircase, rows: Rows) -> BlockVector:
     intervals = jnp.concatenate([chain.left, chain.right, chain.border], axis=2)
     ends = jnp.concatenate([chain.first, chain.last, chain.corner], axis=1)
     largest = jnp.maximum(jnp.abs(intervals).max((0, 1)), jnp.abs(ends).max(0))
-    nodes = _inverse(jnp.maximum(largest[:size], largest[size : 2 * size]))
-    shared = _inverse(largest[2 * size :])
+    nodes = inverse(jnp.maximum(largest[:size], largest[size : 2 * size]))
+    shared = inverse(largest[2 * size :])
     columns = jnp.concatenate([nodes, nodes, shared])
     intervals, ends = intervals * columns[None, None], ends * columns[None]
-    along, across = _inverse(jnp.abs(intervals).max(2)), _inverse(jnp.abs(ends).max(1))
+    along, across = inverse(jnp.abs(intervals).max(2)), inverse(jnp.abs(ends).max(1))
     intervals, ends = intervals * along[:, :, None], ends * across[:, None]
     parts = [jnp.split(x, [size, 2 * size], axis=-1) for x in (intervals, ends)]
     (left, right, border), (first, last, corner) = parts
     balanced = Staircase(left, chain.inside * along[:, :, None], right, border, first, last, corner)
     found = balanced.factor().solve(Rows(rows.intervals * along, rows.ends * across))
     return BlockVector(found.nodes * nodes[None], found.interior, found.shared * shared)
-
-
-def _inverse(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """1/x, and 1 where x is 0."""
-    return 1.0 / jnp.where(x > 0, x, 1.0)
