@@ -8,6 +8,7 @@ from deepest import io as io
 from deepest import linalg as linalg
 from deepest import minimise as minimise
 from deepest import models as models
+from deepest import networks as networks
 from deepest import paths as paths
 from deepest import transcription as transcription
 from deepest import twin as twin

@@ -8,6 +8,7 @@ Uses `symplectic`.
 from deepest.costate._adjoint import AbstractGridAdjoint as AbstractGridAdjoint
 from deepest.costate._reversible import ReversibleAdjoint as ReversibleAdjoint
 from deepest.costate._sweep import Sweep as Sweep
+from deepest.costate._sweep import explicit_step as explicit_step
 from deepest.costate._sweep import sweep as sweep
 from deepest.costate._sweep import sweep_flow as sweep_flow
 from deepest.costate._symplectic import SymplecticAdjoint as SymplecticAdjoint

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Inexact, PyTree
 
-from deepest.costate._tableau import added, explicit, linearised, rate
+from deepest.costate._tableau import added, advanced, explicit, linearised, rate
 
 
 class Sweep(eqx.Module):
@@ -99,6 +99,15 @@ def sweep_flow(
     (_, by_model), before = lax.scan(backward, (costate, jax.tree.map(jnp.zeros_like, model)), given, reverse=True)
     costates = jax.tree.map(lambda rest, end: jnp.concatenate([rest, end[None]]), before, costate)
     return Sweep(states, costates, _negative(by_model), value)
+
+
+def explicit_step(
+    solver: diffrax.AbstractSolver, field: Callable, start: Array, end: Array, x: PyTree[Array], args: PyTree = None
+) -> PyTree[Array]:
+    """The state after one step of an explicit Runge–Kutta solver from the scalar time `start` to `end`, x of any shape
+    (D,), (C, H, W), and nothing else: a layer. Raises `ValueError` for a solver that is not one."""
+    terms = diffrax.ODETerm(field), args
+    return advanced(explicit(solver, "A layer"), rate(lambda model: model, start, end), start, end, x, terms)
 
 
 def _end(cost: Callable, x: PyTree[Array]) -> tuple[Inexact[Array, ""], PyTree[Array]]:

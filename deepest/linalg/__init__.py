@@ -19,6 +19,7 @@ from deepest.linalg._lanes import Lanes as Lanes
 from deepest.linalg._layout import AbstractLayout as AbstractLayout
 from deepest.linalg._layout import Leading as Leading
 from deepest.linalg._layout import Trailing as Trailing
+from deepest.linalg._root import inverse_root as inverse_root
 from deepest.linalg._saddle import Equations as Equations
 from deepest.linalg._saddle import Saddle as Saddle
 from deepest.linalg._staircase import Rows as Rows

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from deepest.linalg._layout import AbstractLayout, Leading
 
@@ -20,10 +20,9 @@ class BlockVector(eqx.Module):
     shared: Float[Array, "*batch parameter"]
 
 
-def dot(a: BlockVector, b: BlockVector) -> Float[Array, ""]:
-    """The inner product aᵀ b."""
-    nodes, interior = jnp.vdot(a.nodes, b.nodes), jnp.vdot(a.interior, b.interior)
-    return nodes + interior + jnp.vdot(a.shared, b.shared)
+def dot(a: PyTree[Array], b: PyTree[Array]) -> Float[Array, ""]:
+    """The inner product aᵀ b of block vectors, or of any two trees of arrays, whose shapes (N, …) agree."""
+    return jax.tree.reduce(jnp.add, jax.tree.map(jnp.vdot, a, b))
 
 
 class BorderedTridiagonal(eqx.Module):

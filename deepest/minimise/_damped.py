@@ -4,11 +4,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
-from deepest.linalg import BlockVector
 from deepest.minimise._form import AbstractForm, Momenta, Penalty, Step
-from deepest.minimise._problem import AbstractBlockProblem, AbstractMinimiser, Solution, carried
+from deepest.minimise._problem import AbstractMinimiser, AbstractProblem, Solution, carried
 from deepest.minimise._status import Status
 
 
@@ -22,7 +21,7 @@ class _Trial(eqx.Module):
 
 
 class _State(eqx.Module):
-    z: BlockVector
+    z: PyTree[Array]
     momenta: Momenta
     cost: Float[Array, ""]
     damping: Float[Array, ""]
@@ -32,14 +31,15 @@ class _State(eqx.Module):
 
 
 class DampedNewton(AbstractMinimiser):
-    """Levenberg–Marquardt on the block structure, (H + λS) d = −g, projected onto the bounds.
+    """Levenberg–Marquardt on the problem's structure, (H + λS) d = −g, projected onto the bounds.
 
     A step is taken if it decreases the merit, which is the cost or what `form` puts in its place, by 1e-4 of what the
     local model predicts; λ falls by 8 where the model predicts well (ratio above ¾), grows by 3 where it predicts badly
     (below ¼) and by 6 at a rejection. A component at a bound whose gradient points outward is held there exactly, and
     released when the gradient turns.
 
-    `limit` is the most factorisations one minimisation may take; `form` is `Penalty` or `PrimalDual`.
+    `limit` is the most factorisations one minimisation may take; `form` is `Penalty` or `PrimalDual`, or for networks
+    `Representers` or `Conjugate`.
     Source: [nocedal2006].
     """
 
@@ -65,7 +65,7 @@ class DampedNewton(AbstractMinimiser):
         end = lax.while_loop(lambda s: s.running & (s.steps < self.limit), body, start)
         return Solution(end.z, end.cost, end.damping, end.steps, end.status, end.momenta)
 
-    def _search(self, problem: AbstractBlockProblem, state: _State, curvature: Bool[Array, ""] | bool) -> _Trial:
+    def _search(self, problem: AbstractProblem, state: _State, curvature: Bool[Array, ""] | bool) -> _Trial:
         """Raise the damping until a step is accepted, or no step can be."""
         local = self.form.model(problem, state.z, state.momenta, curvature)
 
@@ -85,7 +85,7 @@ class DampedNewton(AbstractMinimiser):
         still = Step(state.z, state.momenta, state.cost, state.cost, state.cost, zero, zero, zero, no)
         return lax.while_loop(unsettled, attempt, _Trial(still, state.damping, jnp.asarray(0), no))
 
-    def _judge(self, problem: AbstractBlockProblem, state: _State, trial: _Trial, floor, tolerance) -> _State:
+    def _judge(self, problem: AbstractProblem, state: _State, trial: _Trial, floor, tolerance) -> _State:
         step, accepted = trial.step, trial.accepted
         gained, enough = step.before - step.after, tolerance * step.cost
         ratio = gained / jnp.maximum(step.predicted, jnp.finfo(gained.dtype).tiny)

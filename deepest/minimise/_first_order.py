@@ -7,10 +7,10 @@ import optax
 import scipy
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
-from deepest.linalg import BlockVector, dot
-from deepest.minimise._problem import AbstractBlockProblem, AbstractMinimiser, Solution, carried
+from deepest.linalg import dot
+from deepest.minimise._problem import AbstractMinimiser, AbstractProblem, Solution, carried
 from deepest.minimise._status import Status
 
 
@@ -63,7 +63,7 @@ class LBFGS(AbstractMinimiser):
         return Solution(end[0], end[1], jnp.asarray(damping, cost.dtype), end[4], end[5])
 
 
-def _free(problem: AbstractBlockProblem, z: BlockVector, gradient: BlockVector) -> BlockVector:
+def _free(problem: AbstractProblem, z: PyTree[Array], gradient: PyTree[Array]) -> PyTree[Array]:
     if problem.bounds is None:
         return jax.tree.map(jnp.ones_like, z)
     return problem.bounds.free(z, gradient)
@@ -86,8 +86,8 @@ def _backtrack(problem, z, cost, direction, gradient):
 
 
 def scipy_lbfgsb(
-    problem: AbstractBlockProblem, z: BlockVector, *, tolerance: float = 1e-8, limit: int = 1_000_000
-) -> tuple[BlockVector, Float[Array, ""], Int[Array, ""]]:
+    problem: AbstractProblem, z: PyTree[Array], *, tolerance: float = 1e-8, limit: int = 1_000_000
+) -> tuple[PyTree[Array], Float[Array, ""], Int[Array, ""]]:
     """The minimum, its cost and the number of gradients by scipy's L-BFGS-B on the host: the field's usual method.
 
     `tolerance` is scipy's ftol and gtol, as varanneal sets them. Not traceable.

@@ -6,12 +6,12 @@ from typing import ClassVar, Generic, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from deepest.linalg import BlockVector, dot
 from deepest.minimise._problem import AbstractBlockProblem, AbstractConstrainedProblem, Constrained, Quadratic
 
-Local = TypeVar("Local", Quadratic, Constrained)
+Local = TypeVar("Local")
 Momenta = Float[Array, "interval row"]
 
 
@@ -22,7 +22,7 @@ class Step(eqx.Module):
     damping; `cost` is that of the new point, and `convex` whether the damped model rises along d.
     """
 
-    z: BlockVector
+    z: PyTree[Array]
     momenta: Momenta
     before: Float[Array, ""]
     after: Float[Array, ""]
@@ -39,15 +39,15 @@ class AbstractForm(eqx.Module, Generic[Local]):
     scaled: eqx.AbstractClassVar[bool]  # whether R_f enters as a factor, which rounding limits
 
     @abc.abstractmethod
-    def start(self, problem, z: BlockVector) -> tuple[Momenta, Float[Array, ""]]:
+    def start(self, problem, z: PyTree[Array]) -> tuple[Momenta, Float[Array, ""]]:
         """The momenta to begin with, (0, 0) where the form has none, and the cost at z."""
 
     @abc.abstractmethod
-    def model(self, problem, z: BlockVector, momenta: Momenta, curvature: Bool[Array, ""] | bool) -> Local:
+    def model(self, problem, z: PyTree[Array], momenta: Momenta, curvature: Bool[Array, ""] | bool) -> Local:
         """The local model at z, with components held that sit at a bound and want to leave the box."""
 
     @abc.abstractmethod
-    def step(self, problem, z: BlockVector, momenta: Momenta, local: Local, damping: Float[Array, ""]) -> Step:
+    def step(self, problem, z: PyTree[Array], momenta: Momenta, local: Local, damping: Float[Array, ""]) -> Step:
         """The step from z at this damping, ended at the bounds."""
 
 

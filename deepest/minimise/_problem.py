@@ -4,7 +4,7 @@ import abc
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from deepest.linalg import AbstractKernel, BlockVector, BorderedTridiagonal, Saddle
 from deepest.minimise._box import Box
@@ -35,15 +35,20 @@ class Constrained(eqx.Module):
     scale: BlockVector
 
 
-class AbstractBlockProblem(eqx.Module):
-    """A cost over block vectors, with optional bounds."""
+class AbstractProblem(eqx.Module):
+    """A cost over trees of arrays, with optional bounds."""
 
-    kernel: eqx.AbstractVar[AbstractKernel]
     bounds: eqx.AbstractVar[Box | None]
 
     @abc.abstractmethod
-    def cost(self, z: BlockVector) -> Float[Array, ""]:
+    def cost(self, z: PyTree[Array]) -> Float[Array, ""]:
         """The cost A(z)."""
+
+
+class AbstractBlockProblem(AbstractProblem):
+    """A cost over block vectors."""
+
+    kernel: eqx.AbstractVar[AbstractKernel]
 
     @abc.abstractmethod
     def quadratic(self, z: BlockVector, curvature: Bool[Array, ""] | bool) -> Quadratic:
@@ -89,7 +94,7 @@ class Solution(eqx.Module):
     under the other; else (0, 0) or None.
     """
 
-    z: BlockVector
+    z: PyTree[Array]
     cost: Float[Array, ""]
     damping: Float[Array, ""]
     steps: Int[Array, ""]
@@ -107,7 +112,7 @@ def carried(dtype: type | np.dtype) -> float:
 
 
 class AbstractMinimiser(eqx.Module):
-    """A way to minimise a block problem, traceable: it may stand inside `jit`, `vmap` and `lax.map`."""
+    """A way to minimise a problem, traceable: it may stand inside `jit`, `vmap` and `lax.map`."""
 
     @abc.abstractmethod
     def highest(self, dtype: type | np.dtype) -> float:
@@ -116,8 +121,8 @@ class AbstractMinimiser(eqx.Module):
     @abc.abstractmethod
     def minimise(
         self,
-        problem: AbstractBlockProblem,
-        z: BlockVector,
+        problem: AbstractProblem,
+        z: PyTree[Array],
         *,
         tolerance: Float[Array, ""] | float,
         damping: Float[Array, ""] | float = 1e-3,

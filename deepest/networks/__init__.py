@@ -1,0 +1,21 @@
+"""Networks as dynamical systems, the layer number as time: layers, pairs, their action, and training.
+
+    x(l + 1) = f_l(x(l); W) + e(l + 1),   dx/dt = F(t, x; W) + e(t);   the first and the last layer are measured
+
+Uses `minimise`, `costate`.
+"""
+
+from deepest.networks._action import NetworkAction as NetworkAction
+from deepest.networks._continuous import ContinuousNetwork as ContinuousNetwork
+from deepest.networks._end_cost import AbstractEndCost as AbstractEndCost
+from deepest.networks._end_cost import CrossEntropy as CrossEntropy
+from deepest.networks._end_cost import SquaredError as SquaredError
+from deepest.networks._layers import AbstractLayer as AbstractLayer
+from deepest.networks._layers import Dense as Dense
+from deepest.networks._layers import Elman as Elman
+from deepest.networks._layers import Recurrent as Recurrent
+from deepest.networks._layers import Residual as Residual
+from deepest.networks._network import AbstractNetwork as AbstractNetwork
+from deepest.networks._network import LayerMap as LayerMap
+from deepest.networks._network import perceptron as perceptron
+from deepest.networks._pairs import Pairs as Pairs
