@@ -2,7 +2,7 @@
 
     x(l + 1) = f_l(x(l); W) + e(l + 1),   dx/dt = F(t, x; W) + e(t);   the first and the last layer are measured
 
-Uses `minimise`, `costate`.
+Uses `minimise`, `costate`, `anneal`, `io`.
 """
 
 from deepest.networks._action import NetworkAction as NetworkAction
@@ -10,6 +10,7 @@ from deepest.networks._continuous import ContinuousNetwork as ContinuousNetwork
 from deepest.networks._end_cost import AbstractEndCost as AbstractEndCost
 from deepest.networks._end_cost import CrossEntropy as CrossEntropy
 from deepest.networks._end_cost import SquaredError as SquaredError
+from deepest.networks._fit import fit as fit
 from deepest.networks._layers import AbstractLayer as AbstractLayer
 from deepest.networks._layers import Dense as Dense
 from deepest.networks._layers import Elman as Elman
@@ -19,3 +20,10 @@ from deepest.networks._network import AbstractNetwork as AbstractNetwork
 from deepest.networks._network import LayerMap as LayerMap
 from deepest.networks._network import perceptron as perceptron
 from deepest.networks._pairs import Pairs as Pairs
+from deepest.networks._roads import AbstractRoad as AbstractRoad
+from deepest.networks._roads import Annealed as Annealed
+from deepest.networks._roads import Descent as Descent
+from deepest.networks._roads import Strong as Strong
+from deepest.networks._trained import Ending as Ending
+from deepest.networks._trained import History as History
+from deepest.networks._trained import Trained as Trained

@@ -1,0 +1,73 @@
+"""A training in one file, to go on with."""
+
+import dataclasses
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from deepest.io import read_tree, write_tree
+
+_FORMAT = "deepest training"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """The file of one training; `state` shows what its states are made of."""
+
+    path: str | os.PathLike[str]
+    action: Any
+    road: Any
+    state: PyTree[Array]
+
+    def start(self, state: PyTree[Array], best: PyTree[Array], *, resume: bool) -> tuple[Any, Any, list[dict]]:
+        """State, best weights and history to begin with: those given, or the file's."""
+        if not Path(self.path).exists():
+            return state, best, []
+        if not resume:
+            raise FileExistsError(f"{self.path} exists already; go on with resume=True, or choose another name.")
+        groups, attributes = read_tree(self.path)
+        if attributes.get("format") != _FORMAT:
+            raise ValueError(f"{self.path} is not a training that deepest saved.")
+        if attributes["fingerprint"] != self._fingerprint():
+            raise ValueError(f"{self.path} is of another training: its pairs, network, action or road differ.")
+        held = {name: {key: array for key, (_, array, _) in group.items()} for name, group in groups.items()}
+        rows = held["history"]
+        names = [name for name in rows if name != "stage"]
+        history = [{name: rows[name][k].item() for name in names} for k in range(len(rows["ratio"]))]
+        return _filled(state, held["state"]), _filled(best, held["best"]), history
+
+    def write(self, state: PyTree[Array], best: PyTree[Array], rows: list[dict]) -> None:
+        """Put the training as it stands in the place of what the file held."""
+        history = {name: (("stage",), np.array([row[name] for row in rows]), {}) for name in rows[0]}
+        groups = {"state": _leaves(state), "best": _leaves(best), "history": history}
+        attributes = {"format": _FORMAT, "fingerprint": self._fingerprint()}
+        write_tree(self.path, groups, attributes, force=True)
+
+    def _fingerprint(self) -> str:
+        """A digest of everything that the training depends on."""
+        digest = hashlib.sha256()
+        arrays, rest = eqx.partition((self.action, self.road, self.state), eqx.is_array)
+        digest.update(str(jax.tree.structure(arrays)).encode())
+        digest.update(eqx.tree_pformat(rest).encode())
+        for leaf in jax.tree.leaves(arrays):
+            digest.update(np.asarray(leaf).tobytes())
+        return digest.hexdigest()
+
+
+def _leaves(tree: PyTree[Array]) -> dict[str, tuple]:
+    """Every array of a tree by its number; axes are named by array and place."""
+    leaves = enumerate(map(np.asarray, jax.tree.leaves(tree)))
+    return {f"array{k}": (tuple(f"axis{k}_{n}" for n in range(leaf.ndim)), leaf, {}) for k, leaf in leaves}
+
+
+def _filled(tree: PyTree[Array], arrays: dict[str, np.ndarray]) -> PyTree[Array]:
+    leaves, structure = jax.tree.flatten(tree)
+    new = [jnp.asarray(arrays[f"array{k}"], leaf.dtype) for k, leaf in enumerate(leaves)]
+    return jax.tree.unflatten(structure, new)

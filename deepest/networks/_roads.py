@@ -1,0 +1,183 @@
+"""Ways to train: each a sequence of stages, from one state to the next."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from deepest.anneal import Ladder
+from deepest.minimise import AbstractForm, AbstractMinimiser, DampedNewton, Joint, Representers, Samples
+from deepest.networks._action import NetworkAction, NetworkProblem
+
+
+class AbstractRoad(eqx.Module):
+    """A way to train a network, in stages after each of which it can be looked at, saved, and gone on with."""
+
+    @abc.abstractmethod
+    def ratios(self) -> Float[np.ndarray, " stage"]:
+        """R_f/R_m of every stage, infinite where the network is taken as exact."""
+
+    @abc.abstractmethod
+    def begin(self, action: NetworkAction) -> PyTree[Array]:
+        """The state before the first stage, or `ValueError` where the road does not lead to this action's minimum."""
+
+    @abc.abstractmethod
+    def advance(self, action: NetworkAction, state: PyTree[Array], stage: int) -> tuple[PyTree[Array], Array, Array]:
+        """The state after a stage, the action that it reached, and how many steps it took, two scalars."""
+
+    @abc.abstractmethod
+    def weights(self, state: PyTree[Array]) -> PyTree[Array]:
+        """The weights of a state, a tree like that of `NetworkAction.start`."""
+
+
+class _Place(eqx.Module):
+    z: Joint
+    damping: Float[Array, ""]
+
+
+class Annealed(AbstractRoad):
+    """The weak constraint: minimise the action over weights and states at every R_f/R_m of a ladder, and at R_f = ∞.
+
+    - `ladder`: a short one, as residual networks need it. Plain chains of saturating layers lose what the data say when
+      it begins low: their model errors then carry the data and the weights shrink to nothing. Begin at 10 there.
+    - `strong`: whether R_f = ∞ follows.
+    - `steps`: the most Gauss–Newton steps a rung; `form`: how they are computed, `Representers` or `Conjugate`.
+    - `minimiser`: another way to minimise on every rung, `LBFGS`, in the place of both.
+    """
+
+    ladder: Ladder = Ladder(0.03, 10.0, 6)
+    strong: bool = True
+    steps: int = 8
+    form: AbstractForm = Representers()
+    minimiser: AbstractMinimiser | None = None
+
+    def ratios(self):
+        return np.append(self.ladder.ratios, [np.inf] * self.strong)
+
+    def begin(self, action):
+        return _Place(action.start(), action.unit * 0 + 1e-2)
+
+    def advance(self, action, state, stage):
+        minimiser = DampedNewton(limit=self.steps, form=self.form) if self.minimiser is None else self.minimiser
+        return _minimised(action.at(self.ratios()[stage]), minimiser, state)
+
+    def weights(self, state):
+        return state.z.weights
+
+
+class Strong(AbstractRoad):
+    """The strong constraint: Gauss–Newton on the weights alone, by forward passes and costates, the network exact.
+
+    Inputs with noise are unknowns also here. `stages` of `steps` each; it stops early where nothing changes any more.
+    """
+
+    stages: int = 12
+    steps: int = 4
+    form: AbstractForm = Representers()
+
+    def ratios(self):
+        return np.full(self.stages, np.inf)
+
+    def begin(self, action):
+        return _Place(action.start(), action.unit * 0 + 1e-2)
+
+    def advance(self, action, state, stage):
+        return _minimised(action.at(np.inf), DampedNewton(limit=self.steps, form=self.form), state)
+
+    def weights(self, state):
+        return state.z.weights
+
+
+@eqx.filter_jit
+def _minimised(problem: NetworkProblem, minimiser: AbstractMinimiser, place: _Place):
+    z = problem.settled(place.z)
+    dtype = place.damping.dtype
+    tolerance = jnp.maximum(jnp.asarray(1e-6, dtype), 10.0 * jnp.finfo(dtype).eps)
+    # A rung may have ended with much more damping than the next one needs.
+    damping = jnp.clip(place.damping, 1e-6, 1e2)
+    found = minimiser.minimise(problem, z, tolerance=tolerance, damping=damping, floor=1e-9)
+    return _Place(found.z, found.damping), found.cost, found.steps
+
+
+class _Descending(eqx.Module):
+    weights: PyTree[Array]
+    memory: PyTree[Array]
+    epoch: Int[Array, ""]
+
+
+class Descent(AbstractRoad):
+    """The strong constraint by a first-order optimiser of optax, on batches of pairs, with costates as gradients.
+
+    The gradient is ∂A/∂W_l = −p_{l+1} · ∂f_l/∂W_l with p backpropagated from the last layer, of the mean over a batch
+    and of the prior's share in it. A stage is `epochs` passes through all pairs, in an order that `seed` decides;
+    `batch` None takes all pairs at once.
+    """
+
+    optimiser: optax.GradientTransformation
+    stages: int = 50
+    epochs: int = 1
+    batch: int | None = None
+    seed: int = 0
+
+    def ratios(self):
+        return np.full(self.stages, np.inf)
+
+    def begin(self, action):
+        if action.pairs.input_noise is not None or np.isnan(action.pairs.inputs).any():
+            raise ValueError("Descent takes inputs as exact: give complete Pairs without input_noise, or use Strong().")
+        if self.batch is not None and not 1 <= self.batch <= action.pairs.count:
+            raise ValueError(f"A batch has 1 to {action.pairs.count} pairs; received batch={self.batch}.")
+        weights = action.start().weights
+        return _Descending(weights, self.optimiser.init(weights), jnp.asarray(0))
+
+    def advance(self, action, state, stage):
+        problem, count = action.at(np.inf), action.pairs.count
+        size = count if self.batch is None else self.batch
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes types in its counters
+            return _descended(problem, self.optimiser, state, self.epochs, size, jax.random.key(self.seed))
+
+    def weights(self, state):
+        return state.weights
+
+
+@eqx.filter_jit
+def _descended(problem: NetworkProblem, optimiser, state: _Descending, epochs: int, size: int, key):
+    count = problem.data.expected.shape[0]
+    batches = count // size
+
+    def cost(weights, index):
+        data = jax.tree.map(lambda leaf: leaf[index], problem.data)
+        return free_cost(eqx.tree_at(lambda p: p.data, problem, data), weights, index.size / count) / index.size
+
+    def one(carry, index):
+        weights, memory = carry
+        gradient = jax.grad(cost)(weights, index)
+        change, memory = optimiser.update(gradient, memory, weights)
+        return (optax.apply_updates(weights, change), memory), None
+
+    def epoch(carry, number):
+        order = jax.random.permutation(jax.random.fold_in(key, number), count)[: batches * size]
+        return jax.lax.scan(one, carry, order.reshape(batches, size))
+
+    numbers = state.epoch + jnp.arange(epochs)
+    (weights, memory), _ = jax.lax.scan(epoch, (state.weights, state.memory), numbers)
+    after = _Descending(weights, memory, state.epoch + epochs)
+    return after, free_cost(problem, weights, 1.0), jnp.asarray(epochs * batches)
+
+
+def free_cost(problem: NetworkProblem, weights: PyTree[Array], share: float) -> Float[Array, ""]:
+    """The end costs of a forward pass, and such a share of the prior."""
+    outputs = forward(problem, weights)
+    ends = jax.vmap(problem.end)(outputs, problem.data.target, problem.data.weight)
+    prior = jax.tree.reduce(jnp.add, jax.tree.map(lambda w: jnp.sum(w**2), problem.away(weights)))
+    return jnp.sum(ends) + 0.5 * share * problem.decay * prior
+
+
+def forward(problem: NetworkProblem, weights: PyTree[Array]) -> Float[Array, "pair output"]:
+    """The outputs of all pairs without model error."""
+    errors = jax.vmap(lambda datum: jax.tree.map(jnp.zeros_like, problem.compliance(datum)))(problem.data)
+    return Samples(problem).outputs(weights, errors)
