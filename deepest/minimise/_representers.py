@@ -18,12 +18,11 @@ Squares = Float[Array, "sample output output"]
 
 
 class Represented(eqx.Module):
-    """What does not change while the damping of a step is sought: cost, errors E and their compliance Q, derivatives of
-    the end cost, C = J_e Q J_eᵀ and −J_e e of every sample, and the weights' preconditioner."""
+    """What does not change while the damping of a step is sought: cost, errors E, derivatives of the end cost,
+    C = J_e Q J_eᵀ and −J_e e of every sample, and the weights' preconditioner."""
 
     cost: Float[Array, ""]
     errors: PyTree[Array]
-    compliance: PyTree[Array]
     end: EndCost
     representer: Squares
     response: Float[Array, "sample output"]
@@ -49,7 +48,7 @@ class Representers(AbstractForm[Represented]):
     weights, whichever cost less. Memory is linear in samples × depth × width, and for C in `chunk` × outputs of those.
     """
 
-    iterations: int = 30
+    iterations: int = 10
     tolerance: float = 0.1
     probes: int = 8
     proximal: float = 100.0
@@ -73,7 +72,7 @@ class Representers(AbstractForm[Represented]):
         half = _half(end.factor, representer)
         probe = lambda signs: pull(jnp.einsum("kab,ka->kb", half, signs))[0]
         kronecker = Kronecker.of(lax.map(probe, signs), problem.stacked(z.weights))
-        return Represented(problem.cost(z), errors, samples.compliance(), end, representer, response, kronecker)
+        return Represented(problem.cost(z), errors, end, representer, response, kronecker)
 
     def step(self, problem: AbstractForcedProblem, z, momenta, local, damping):
         samples, end, held_back = Samples(problem), local.end, self.proximal * damping
@@ -83,39 +82,39 @@ class Representers(AbstractForm[Represented]):
         still = end.gradient - filtered(give * jnp.einsum("kab,kb->ka", local.representer, end.gradient))
         force = lambda v: still + filtered(v)  # K (g + H v)
 
-        response = give * local.response
-        moved = self._weights(problem, z, local, damping, filtered, force(response))
-        push = lambda weights: samples.outputs(weights, local.errors)
-        _, more = jax.jvp(push, (z.weights,), (moved,))
-        _, back = jax.vjp(lambda errors: samples.outputs(z.weights, errors), local.errors)
-        forces = flexibility(local.compliance, back(force(response + more))[0])
+        _, push = jax.linearize(samples.states, z.weights, local.errors)
+        respond = lambda weights, errors: jax.vmap(problem.output)(push(weights, errors))
+        pull = jax.linear_transpose(respond, z.weights, local.errors)
+        none = jax.tree.map(jnp.zeros_like, local.errors)
+        across, back = lambda v: respond(v, none), lambda q: pull(q)[0]
+        moved = self._weights(problem, z, local, damping, (across, back, filtered), force(give * local.response))
+
+        forces = flexibility(samples.compliance(), pull(force(give * local.response + across(moved)))[1])
         errors = jax.tree.map(lambda e, f: held_back * give * e - give * f, local.errors, forces)
         change = jax.tree.map(jnp.subtract, errors, local.errors)
-
-        _, along = jax.jvp(samples.states, (z.weights, local.errors), (moved, change))
+        along = push(moved, change)
         weights, states = (jax.tree.map(jnp.add, old, more) for old, more in ((z.weights, moved), (z.states, along)))
         linear, rolled = Joint(weights, states), Joint(weights, samples.states(weights, errors))
         best, cost = _better(problem, problem.settled(linear), rolled)
 
-        stiff = dot(stiffness(local.compliance, change), change)
+        stiff = dot(stiffness(samples.compliance(), change), change)
         weighed = local.kronecker.each(lambda v, s: s * v, moved, local.kronecker.scale)
         held = damping * dot(weighed, moved) + held_back * stiff
         bent = jax.vmap(problem.output)(along)
-        slope = jnp.vdot(end.gradient, bent) + dot(stiffness(local.compliance, local.errors), change)
+        slope = jnp.vdot(end.gradient, bent) + dot(stiffness(samples.compliance(), local.errors), change)
         slope = slope + problem.decay * dot(problem.away(z.weights), moved)
         bend = jnp.sum(jnp.einsum("kab,ka->kb", end.factor, bent) ** 2) + stiff + problem.decay * dot(moved, moved)
         return Step(best, momenta, local.cost, cost, cost, held, slope, -slope - 0.5 * bend, jnp.asarray(True))
 
-    def _weights(self, problem, z, local, damping, filtered, force) -> PyTree[Array]:
+    def _weights(self, problem, z, local, damping, maps, force) -> PyTree[Array]:
         """δW by preconditioned conjugate gradients."""
-        _, push = jax.linearize(lambda weights: Samples(problem).outputs(weights, local.errors), z.weights)
-        pull = jax.linear_transpose(push, z.weights)
-        right = jax.tree.map(lambda a, w: -a - problem.decay * w, pull(force)[0], problem.away(z.weights))
+        across, back, filtered = maps
+        right = jax.tree.map(lambda a, w: -a - problem.decay * w, back(force), problem.away(z.weights))
         shift = jax.tree.map(lambda scale: damping * scale + problem.decay, local.kronecker.scale)
 
         def product(v):
             shifted = local.kronecker.each(lambda v, s: s * v, v, shift)
-            return jax.tree.map(jnp.add, pull(filtered(push(v)))[0], shifted)
+            return jax.tree.map(jnp.add, back(filtered(across(v))), shifted)
 
         inverse = local.kronecker.inverse(shift)
         return cg(product, right, tol=self.tolerance, maxiter=self.iterations, M=inverse)[0]
@@ -131,7 +130,7 @@ def _better(problem: AbstractForcedProblem, one: Joint, other: Joint) -> tuple[J
     """Whichever costs less, and its cost; what is not finite is worse than anything."""
     costs = problem.cost(one), problem.cost(other)
     first = ~jnp.isfinite(costs[1]) | (costs[0] <= costs[1])
-    return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other), jnp.where(first, *costs)
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other), jnp.where(first, costs[0], costs[1])
 
 
 def _representers(problem: AbstractForcedProblem, weights, errors, chunk: int) -> tuple[Squares, Array]:

@@ -38,6 +38,11 @@ class _Place(eqx.Module):
     z: Joint
     damping: Float[Array, ""]
 
+    @staticmethod
+    def start(action: NetworkAction) -> "_Place":
+        # Far from a minimum the linear model holds for short steps only.
+        return _Place(action.start(), jnp.ones_like(action.unit))
+
 
 class Annealed(AbstractRoad):
     """The weak constraint: minimise the action over weights and states at every R_f/R_m of a ladder, and at R_f = ∞.
@@ -59,7 +64,7 @@ class Annealed(AbstractRoad):
         return np.append(self.ladder.ratios, [np.inf] * self.strong)
 
     def begin(self, action):
-        return _Place(action.start(), action.unit * 0 + 1e-2)
+        return _Place.start(action)
 
     def advance(self, action, state, stage):
         minimiser = DampedNewton(limit=self.steps, form=self.form) if self.minimiser is None else self.minimiser
@@ -83,7 +88,7 @@ class Strong(AbstractRoad):
         return np.full(self.stages, np.inf)
 
     def begin(self, action):
-        return _Place(action.start(), action.unit * 0 + 1e-2)
+        return _Place.start(action)
 
     def advance(self, action, state, stage):
         return _minimised(action.at(np.inf), DampedNewton(limit=self.steps, form=self.form), state)
