@@ -101,4 +101,14 @@ def annealing() -> Problem:
     return Problem(lagrangian, (np.array([1.0, 2.0, -0.5, 1.5]), np.array([0.3, -0.2, 0.1, 0.4])), 0.8)
 
 
+@functools.cache
+def driven() -> Problem:
+    """x″ = −0.3 x′ − x + cos 2t, as the motion of a mass that grows as e^{0.3 t}."""
+    mass = lambda t: jnp.exp(0.3 * t)
+    potential = lambda t, x, args: mass(t) * (0.5 * jnp.vdot(x, x) - jnp.sum(x) * jnp.cos(2.0 * t))
+    kinetic = lambda t, p, args: 0.5 * jnp.vdot(p, p) / mass(t)
+    lagrangian = mechanics.Quadratic(lambda t, x, v, args: 0.5 * mass(t) * jnp.vdot(v, v) - potential(t, x, args))
+    return Problem(lagrangian, (np.array([1.0]), np.array([0.0])), 2.0, kinetic, potential)
+
+
 ALL = (pendulum, kepler, henon_heiles, lotka_volterra, annealing)

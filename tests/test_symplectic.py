@@ -283,7 +283,7 @@ def test_midpoint_gauss_and_variational_midpoint_are_one_method():
         np.testing.assert_allclose(end, ends[0], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("degree", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_galerkin_on_gauss_points_is_gauss_collocation(degree):
     problem = problems.annealing()
     ends = [
@@ -293,7 +293,7 @@ def test_galerkin_on_gauss_points_is_gauss_collocation(degree):
     np.testing.assert_allclose(*ends, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3])
+@pytest.mark.parametrize("degree", [*(pytest.param(degree, marks=pytest.mark.slow) for degree in (1, 2)), 3])
 def test_galerkin_on_lobatto_points_is_lobatto_iiia_iiib(degree):
     """Where the kinetic energy is ½ v²; elsewhere they differ, the one having more velocities than the other."""
     problem = problems.kepler()
@@ -311,21 +311,12 @@ def test_verlet_is_the_trapezoid_variational_integrator():
     np.testing.assert_allclose(flat(verlet), flat(trapezoid), rtol=1e-11, atol=1e-11)
 
 
-mass = lambda t: jnp.exp(0.3 * t)
-DRIVEN = problems.Problem(
-    None,
-    (np.array([1.0]), np.array([0.0])),
-    2.0,
-    lambda t, p, args: 0.5 * jnp.vdot(p, p) / mass(t),
-    lambda t, x, args: mass(t) * (0.5 * jnp.vdot(x, x) - jnp.sum(x) * jnp.cos(2.0 * t)),
-)
-
-
 @pytest.mark.parametrize("make", [StormerVerlet, BlanesMoan4, BlanesMoan6])
 def test_a_driven_oscillator_keeps_the_order(make):
     """T and V depend on time: x″ = −x + cos 2t, and mass that grows as e^{0.3 t}."""
-    end = flat(solve(DRIVEN.whole, GaussLegendre(6), DRIVEN.y0, DRIVEN.until, 100).ys)
-    ours = lambda steps: flat(solve(DRIVEN.halves, make(), DRIVEN.y0, DRIVEN.until, steps).ys)
+    problem = problems.driven()
+    end = flat(solve(problem.whole, GaussLegendre(6), problem.y0, problem.until, 100).ys)
+    ours = lambda steps: flat(solve(problem.halves, make(), problem.y0, problem.until, steps).ys)
     errors = [float(jnp.linalg.norm(ours(steps) - end)) for steps in (20, 40)]
     assert abs(np.log2(errors[0] / errors[1]) - make().order(None)) < 0.35
 
