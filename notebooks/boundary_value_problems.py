@@ -181,7 +181,7 @@ assert np.allclose(multiple.path, annealed.path, rtol=0, atol=1e-2)
 
 # %%
 def height(strength):
-    return boundary.solve(bratu(strength), ends, Obreshkov(4), bump(0.5))(0.5)[0]
+    return boundary.solve(bratu(strength), ends, Obreshkov(3), bump(0.5))(0.5)[0]
 
 
 strengths = jnp.linspace(0.5, 3.4, 30)

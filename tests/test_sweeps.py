@@ -119,16 +119,17 @@ def test_a_flow_is_swept_as_the_adjoint_does():
 ORDERED = [solver for solver in EXPLICIT if solver not in (diffrax.Tsit5, diffrax.Dopri8)]
 
 
+@eqx.filter_jit
+def middle(steps, solver):
+    """The costate at a node in the middle."""
+    field, x, args = given()
+    times = jnp.linspace(0.0, 1.0, steps + 1)
+    return sweep_flow(field, x, lambda x: score(x[None]), times, args=args, solver=solver).costates[steps // 2]
+
+
 @pytest.mark.parametrize("solver", mostly_slow((diffrax.Euler, diffrax.Ralston, diffrax.Bosh3), ORDERED))
 def test_costates_approach_the_adjoint_equation_at_the_solvers_order(solver):
-    """dp/dt = −DFᵀp, against a far finer grid, at a node in the middle."""
-    field, x, args = given()
-
-    @eqx.filter_jit
-    def middle(steps, solver):
-        times = jnp.linspace(0.0, 1.0, steps + 1)
-        return sweep_flow(field, x, lambda x: score(x[None]), times, args=args, solver=solver).costates[steps // 2]
-
+    """dp/dt = −DFᵀp, against a far finer grid."""
     exact = middle(200, diffrax.Dopri8())
     errors = [float(jnp.linalg.norm(middle(steps, solver()) - exact)) for steps in (16, 32)]
     assert abs(np.log2(errors[0] / errors[1]) - solver().order(None)) < 0.35

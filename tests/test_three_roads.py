@@ -123,15 +123,16 @@ def least(case, times):
         total = steps @ jax.vmap(lambda t, x, v: case.lagrangian(t, x, v, None))(middle, here, rate)
         return total if case.costs is None else total + case.costs[0](x[0]) + case.costs[1](x[-1])
 
-    slope, bend = jax.jit(jax.grad(action)), jax.jit(jax.hessian(action))
-    inner = start[free]
+    local = jax.jit(lambda inner: (jax.grad(action)(inner), jax.hessian(action)(inner)))
+    inner = np.asarray(start[free])
     for _ in range(30):
-        matrix = bend(inner).reshape(inner.size, inner.size)
-        step = jnp.linalg.solve(matrix, slope(inner).ravel()).reshape(inner.shape)
+        slope, bend = (np.asarray(x) for x in local(inner))
+        matrix = bend.reshape(inner.size, inner.size)
+        step = np.linalg.solve(matrix, slope.ravel()).reshape(inner.shape)
         inner = inner - step
-        if float(jnp.max(jnp.abs(step))) < 1e-11:
+        if np.max(np.abs(step)) < 1e-11:
             break
-    assert np.min(np.linalg.eigvalsh(bend(inner).reshape(inner.size, inner.size))) > 0
+    assert np.min(np.linalg.eigvalsh(matrix)) > 0
     return np.asarray(start.at[free].set(inner))
 
 
@@ -165,7 +166,7 @@ def euler_lagrange(case, times, method, path):
     return np.asarray(solution.y[:, :size])
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", ["pendulum", pytest.param("linear", marks=pytest.mark.slow), "lorenz63"])
 def test_three_roads_that_are_one_discretisation(name):
     """The midpoint action's minimum, its discrete Euler–Lagrange equation, and one Gauss point for (x, p)."""
     case = CASES[name]
