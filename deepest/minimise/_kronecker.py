@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from deepest.linalg import inverse_root
 
-# The longest axis that gets a whole matrix; of a longer one only the diagonal is kept.
+# The longest axis that gets a whole matrix; of a longer one, and of a vector, only the diagonal is kept.
 _LONGEST = 256
 
 
@@ -40,12 +40,13 @@ class Kronecker(eqx.Module):
         """x ↦ (S + s)⁻¹ x, with one shift s for an array, or for a layer."""
         structure = jax.tree.structure(self.scale)
         numbers = map(jax.tree.leaves, (self.scale, shift, self.stacked))
-        rows = zip(structure.flatten_up_to(self.factors), *numbers, strict=True)
-        parts = [(_each(_inverses, stacked)(factors, m, s), stacked) for factors, m, s, stacked in rows]
+        rows = list(zip(structure.flatten_up_to(self.factors), *numbers, strict=True))
+        shifted = [_each(_shifted, stacked)(factors, m, s) for factors, m, s, stacked in rows]
+        inverses = _inverted([factors for factors, _ in shifted], [row[3] for row in rows])
 
         def apply(x: PyTree[Array]) -> PyTree[Array]:
-            leaves = structure.flatten_up_to(x)
-            done = [_each(_product, stacked)(part, x) for (part, stacked), x in zip(parts, leaves, strict=True)]
+            given = zip(inverses, shifted, rows, structure.flatten_up_to(x), strict=True)
+            done = [_each(_product, row[3])(inverse, unit, x) for inverse, (_, unit), row, x in given]
             return jax.tree.unflatten(structure, done)
 
         return apply
@@ -70,35 +71,48 @@ def _factors(samples: Float[Array, "sample ..."]) -> tuple[list[Array], Float[Ar
         unfolded = jnp.moveaxis(samples, axis + 1, 0).reshape(size, -1)
         columns = unfolded.shape[1]
         drawn = size / (size + columns)
-        if size > _LONGEST:
-            factors.append(jnp.mean(unfolded**2, axis=1) / unit)
+        if size > _LONGEST or len(shape) == 1:
+            factors.append((1.0 - drawn) / unit * jnp.mean(unfolded**2, axis=1) + drawn)
             continue
         factor = (1.0 - drawn) / (columns * unit) * (unfolded @ unfolded.T)
         factors.append(factor + drawn * jnp.eye(size, dtype=factor.dtype))
     return factors, mean
 
 
-def _inverses(factors: list[Array], mean: Array, shift: Array) -> tuple[list[Array], Array]:
-    """(F_i + γ)⁻¹, and 1/m; where m = 0, 1/s."""
+def _shifted(factors: list[Array], mean: Array, shift: Array) -> tuple[list[Array], Array]:
+    """F_i + γ, and m; where m = 0, γ alone, and 1."""
     none = mean <= 0
     unit = jnp.where(none, jnp.ones_like(mean), mean)
     part = (shift / unit) ** (1.0 / max(len(factors), 1))
+    # What has no influence and no shift stays where it is.
+    part = jnp.where(none & (shift <= 0), jnp.ones_like(part), part)
 
-    def inverse(factor: Array) -> Array:
-        if factor.ndim == 1:
-            return 1.0 / (jnp.where(none, 0.0, 1.0) * factor + part)
-        identity = jnp.eye(len(factor), dtype=factor.dtype)
-        root = inverse_root(jnp.where(none, 0.0, 1.0) * factor + part * identity)
-        return root.T @ root
+    def one(factor: Array) -> Array:
+        added = part if factor.ndim == 1 else part * jnp.eye(len(factor), dtype=factor.dtype)
+        return jnp.where(none, 0.0, 1.0) * factor + added
 
-    return [inverse(factor) for factor in factors], 1.0 / unit
+    return [one(factor) for factor in factors], unit
 
 
-def _product(inverses: tuple[list[Array], Array], x: Array) -> Array:
-    matrices, number = inverses
-    for axis, matrix in enumerate(matrices):
-        if matrix.ndim == 1:
-            x = x * jnp.expand_dims(matrix, [k for k in range(x.ndim) if k != axis])
+def _inverted(parts: list[list[Array]], stacked: list[bool]) -> list[list[Array]]:
+    """The inverse of every matrix, those of one size together: a program with a loop for each takes long to compile."""
+    flat, structure = jax.tree.flatten(parts)
+    axes = [2 + batch for batch, part in zip(stacked, parts, strict=True) for _ in part]
+    matrices = [k for k, leaf in enumerate(flat) if leaf.ndim == axes[k]]
+    for size in sorted({flat[k].shape[-1] for k in matrices}):
+        same = [k for k in matrices if flat[k].shape[-1] == size]
+        roots = inverse_root(jnp.concatenate([flat[k].reshape(-1, size, size) for k in same]))
+        whole, first = roots.mT @ roots, 0
+        for k in same:
+            count = flat[k].size // size**2
+            flat[k], first = whole[first : first + count].reshape(flat[k].shape), first + count
+    return jax.tree.unflatten(structure, flat)
+
+
+def _product(inverses: list[Array], unit: Array, x: Array) -> Array:
+    for axis, inverse in enumerate(inverses):
+        if inverse.ndim == 1:
+            x = x / jnp.expand_dims(inverse, [k for k in range(x.ndim) if k != axis])
         else:
-            x = jnp.moveaxis(jnp.tensordot(matrix, x, axes=(1, axis)), 0, axis)
-    return number * x
+            x = jnp.moveaxis(jnp.tensordot(inverse, x, axes=(1, axis)), 0, axis)
+    return x / unit

@@ -74,7 +74,6 @@ class NetworkAction(eqx.Module):
         self.network, self.pairs, self.cost = network, pairs, cost
         self.runs = network.runs(pairs.inputs.shape[1:], dtype)
         self.shape = self.runs[-1].shape
-        cost.check(pairs.targets, self.shape)
         self.decay = jnp.asarray(decay, dtype)
         weights, _ = eqx.partition(self.runs, eqx.is_inexact_array)
         self.centre = weights if centred else jax.tree.map(jnp.zeros_like, weights)
@@ -190,9 +189,9 @@ def _data(pairs: Pairs, cost: AbstractEndCost, shape: tuple[int, ...], dtype) ->
     known = 0.0 if pairs.input_noise is None else pairs.input_noise**2
     expected = np.where(measured, pairs.inputs, whole(mean))
     variance = np.where(measured, whole(known), whole(deviation) ** 2)
+    target = cost.taken(pairs.targets, shape, dtype)
     precision = np.broadcast_to(pairs.noise**-2.0, shape).ravel()
-    weight = cost.weights(pairs.targets, precision)
+    weight = cost.weights(target, precision)
     if not (weight > 0).any():
         raise ValueError("None of the targets is measured: all are NaN.")
-    target = jnp.asarray(pairs.targets)
-    return Datum(jnp.asarray(expected), jnp.asarray(variance), target, jnp.asarray(weight, dtype))
+    return Datum(*map(jnp.asarray, (expected, variance, target, weight.astype(dtype))))

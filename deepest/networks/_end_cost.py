@@ -15,8 +15,8 @@ class AbstractEndCost(eqx.Module):
     """The cost Φ(z; y) of an output z (n,), flattened, that should have been y, with weights w."""
 
     @abc.abstractmethod
-    def check(self, targets: np.ndarray, shape: tuple[int, ...]) -> None:
-        """`ValueError` for targets (M, …) that do not belong to outputs of a shape."""
+    def taken(self, targets: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Targets (M, …) in the type that Φ takes, or `ValueError` where they do not belong to outputs of a shape."""
 
     @abc.abstractmethod
     def __call__(self, output: Float[Array, " output"], target: Array, weight: Array) -> Float[Array, ""]:
@@ -46,12 +46,13 @@ class SquaredError(AbstractEndCost):
     of the mean 1.
     """
 
-    def check(self, targets, shape):
+    def taken(self, targets, shape, dtype):
         if targets.shape[1:] != shape:
             raise ValueError(
                 f"Targets must have the shape of the network's outputs, (M, {', '.join(map(str, shape))}), NaN where a "
                 f"component is not measured; received {targets.shape}."
             )
+        return targets.astype(dtype)
 
     def __call__(self, output, target, weight):
         return 0.5 * jnp.sum(weight * (output - _filled(target).ravel()) ** 2)
@@ -77,7 +78,7 @@ class SquaredError(AbstractEndCost):
 class CrossEntropy(AbstractEndCost):
     """Φ = −w log softmax(z)_y for labels y in 0 … n − 1, w = 1. Its `error` is the share of wrong labels."""
 
-    def check(self, targets, shape):
+    def taken(self, targets, shape, dtype):
         if len(shape) != 1:
             raise ValueError(f"Labels belong to a network whose output has shape (n,); it has {shape}.")
         if targets.ndim != 1 or targets.dtype.kind not in "iu":
@@ -85,6 +86,7 @@ class CrossEntropy(AbstractEndCost):
         if targets.min() < 0 or targets.max() >= shape[0]:
             wrong = targets.min() if targets.min() < 0 else targets.max()
             raise ValueError(f"Labels must be 0 … {shape[0] - 1}, one an output; received {wrong}.")
+        return targets
 
     def __call__(self, output, target, weight):
         return -weight * jax.nn.log_softmax(output)[target]
@@ -105,6 +107,8 @@ class CrossEntropy(AbstractEndCost):
         return jnp.log((counts + 0.5) / jnp.sum(counts + 0.5))
 
     def weights(self, targets, precision):
+        if not (precision == 1.0).all():
+            raise ValueError("Labels have no measurement noise: leave noise= out of Pairs for CrossEntropy.")
         return np.ones(len(targets))
 
 
