@@ -127,10 +127,12 @@ def _scored(problem: NetworkProblem, outputs: Array) -> tuple[Array, Array]:
 def _baseline(action: NetworkAction, held: NetworkAction | None) -> tuple[float, float]:
     size = int(np.prod(action.shape))
     constant = action.cost.ignorant(action.data.target, action.data.weight, size)
-    score = lambda one: float(
-        _scored(one.at(jnp.inf), jnp.broadcast_to(constant, (one.pairs.count, size)))[0] if one is not None else np.nan
-    )
-    return score(action), score(held)
+
+    def score(judged: NetworkAction) -> float:
+        outputs = jnp.broadcast_to(constant, (judged.pairs.count, size))
+        return float(_scored(judged.at(jnp.inf), outputs)[0])
+
+    return score(action), np.nan if held is None else score(held)
 
 
 def _collapse(trained: Trained) -> str:
