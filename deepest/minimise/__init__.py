@@ -8,6 +8,7 @@ Uses `linalg`.
 """
 
 from deepest.minimise._box import Box as Box
+from deepest.minimise._conjugate import Conjugate as Conjugate
 from deepest.minimise._damped import DampedNewton as DampedNewton
 from deepest.minimise._first_order import LBFGS as LBFGS
 from deepest.minimise._first_order import scipy_lbfgsb as scipy_lbfgsb

@@ -7,6 +7,11 @@ Uses `minimise`, `costate`, `anneal`, `io`.
 
 from deepest.networks._action import NetworkAction as NetworkAction
 from deepest.networks._continuous import ContinuousNetwork as ContinuousNetwork
+from deepest.networks._depth import AbstractDepthField as AbstractDepthField
+from deepest.networks._depth import DenseField as DenseField
+from deepest.networks._depth import Elements as Elements
+from deepest.networks._depth import Generated as Generated
+from deepest.networks._depth import Piecewise as Piecewise
 from deepest.networks._end_cost import AbstractEndCost as AbstractEndCost
 from deepest.networks._end_cost import CrossEntropy as CrossEntropy
 from deepest.networks._end_cost import SquaredError as SquaredError

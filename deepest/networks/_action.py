@@ -1,5 +1,6 @@
 """The action of a network: end costs, model error of every layer, and a prior on the weights."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -129,14 +130,19 @@ class NetworkProblem(AbstractForcedProblem):
         return Along(datum.variance, tuple(map(full, self.fixed)))
 
     def errors(self, weights, states, datum):
-        runs, x, errors = eqx.combine(weights, self.fixed), states.first, []
-        for run, along in zip(runs, states.runs, strict=True):
-            exact = jnp.isinf(self.precision * run.stiffness)
+        free = datum.variance > 0
+        # An input known exactly is no unknown, whatever a minimiser that knows no structure does with it.
+        x, errors = jnp.where(free, states.first, datum.expected), []
+        away = jnp.where(free, states.first - datum.expected, jnp.zeros_like(states.first))
+        for run, along in zip(eqx.combine(weights, self.fixed), states.runs, strict=True):
+            if math.isinf(run.stiffness):
+                errors.append(jnp.zeros_like(along))
+                x = run(x)  # nor are the states after a layer that never errs
+                continue
             found = run.errors(x, along)
-            errors.append(jnp.where(exact, jnp.zeros_like(found), found))
+            errors.append(jnp.where(jnp.isinf(self.precision), jnp.zeros_like(found), found))
             x = along[-1]
-        away = states.first - datum.expected
-        return Along(jnp.where(datum.variance > 0, away, jnp.zeros_like(away)), tuple(errors))
+        return Along(away, tuple(errors))
 
     def states(self, weights, errors, datum):
         first = x = datum.expected + errors.first

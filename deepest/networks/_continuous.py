@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from deepest.costate import explicit_step
+from deepest.networks._depth import AbstractDepthField
 from deepest.networks._network import AbstractNetwork, Chain, parts, through
 from deepest.networks._run import Run
 
@@ -26,7 +27,8 @@ class ContinuousNetwork(AbstractNetwork):
 
     A defect of a step is about T/N times the mismatch of dx/dt, so that its precision is R_f N/T: `R_f` keeps its
     meaning when the layers are refined, and ½ ∫ R_f |dx/dt − F|² dt is what the action approaches.
-    Raises `ValueError` for a depth or a number of layers that is not positive.
+    Raises `ValueError` for a depth or a number of layers that is not positive, and for a field whose pieces do not fit
+    both.
     """
 
     field: Callable
@@ -54,6 +56,11 @@ class ContinuousNetwork(AbstractNetwork):
             raise ValueError(f"A continuous network is transcribed in at least one layer; received layers={layers}.")
         if augment < 0:
             raise ValueError(f"A state is augmented by zero or more dimensions; received augment={augment}.")
+        if isinstance(field, AbstractDepthField) and (field.depth != depth or layers % field.pieces):
+            raise ValueError(
+                f"A field of {field.pieces} pieces along the depth {field.depth:g} needs a network of that depth with "
+                f"a multiple of {field.pieces} layers; received depth={depth:g} and layers={layers}."
+            )
         self.field, self.depth, self.layers = field, float(depth), layers
         self.entry, self.readout, self.augment = entry, readout, augment
         self.solver = diffrax.Heun() if solver is None else solver
@@ -120,4 +127,5 @@ class Step(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         start, end = (self.width * (self.index + k).astype(x.dtype) for k in (0, 1))
-        return explicit_step(self.solver, self.field, start, end, x)
+        field = self.field.between(start, end) if isinstance(self.field, AbstractDepthField) else self.field
+        return explicit_step(self.solver, field, start, end, x)

@@ -64,11 +64,19 @@ class Annealed(AbstractRoad):
         return np.append(self.ladder.ratios, [np.inf] * self.strong)
 
     def begin(self, action):
+        highest, ratio = self._minimiser().highest(action.unit.dtype), self.ratios()[-1]
+        if ratio > highest:
+            raise ValueError(
+                f"This way to minimise goes up to R_f/R_m = {highest:.2g}, and the ladder to {ratio:.2g}; use "
+                "strong=False or fewer rungs, and Strong() afterwards, or form=Representers()."
+            )
         return _Place.start(action)
 
     def advance(self, action, state, stage):
-        minimiser = DampedNewton(limit=self.steps, form=self.form) if self.minimiser is None else self.minimiser
-        return _minimised(action.at(self.ratios()[stage]), minimiser, state)
+        return _minimised(action.at(self.ratios()[stage]), self._minimiser(), state)
+
+    def _minimiser(self) -> AbstractMinimiser:
+        return DampedNewton(limit=self.steps, form=self.form) if self.minimiser is None else self.minimiser
 
     def weights(self, state):
         return state.z.weights
