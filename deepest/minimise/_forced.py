@@ -5,7 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from deepest.minimise._problem import AbstractProblem
 
@@ -58,8 +58,8 @@ class AbstractForcedProblem(AbstractProblem):
         """Derivatives of Φ, Gauss–Newton's or those of a convex Φ."""
 
     @abc.abstractmethod
-    def settled(self, z: Joint) -> Joint:
-        """The same weights, with states that have no error where Q = 0."""
+    def exact(self) -> Bool[Array, ""]:
+        """Whether no state may err, so that the weights and what is free of the first states decide them all."""
 
     @abc.abstractmethod
     def away(self, weights: PyTree[Array]) -> PyTree[Array]:

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float, PyTree
 
 from deepest.linalg import dot, inverse_root
@@ -87,15 +86,16 @@ class Representers(AbstractForm[Represented]):
         pull = jax.linear_transpose(respond, z.weights, local.errors)
         none = jax.tree.map(jnp.zeros_like, local.errors)
         across, back = lambda v: respond(v, none), lambda q: pull(q)[0]
-        moved = self._weights(problem, z, local, damping, (across, back, filtered), force(give * local.response))
+        maps, right = (across, back, filtered), force(give * local.response)
+        moved, response = self._weights(problem, z, local, damping, maps, right)
 
-        forces = flexibility(samples.compliance(), pull(force(give * local.response + across(moved)))[1])
+        forces = flexibility(samples.compliance(), pull(force(give * local.response + response))[1])
         errors = jax.tree.map(lambda e, f: held_back * give * e - give * f, local.errors, forces)
         change = jax.tree.map(jnp.subtract, errors, local.errors)
         along = push(moved, change)
         weights, states = (jax.tree.map(jnp.add, old, more) for old, more in ((z.weights, moved), (z.states, along)))
         linear, rolled = Joint(weights, states), Joint(weights, samples.states(weights, errors))
-        best, cost = _better(problem, problem.settled(linear), rolled)
+        best, cost = _better(problem, linear, rolled)
 
         stiff = dot(stiffness(samples.compliance(), change), change)
         weighed = local.kronecker.each(lambda v, s: s * v, moved, local.kronecker.scale)
@@ -106,18 +106,38 @@ class Representers(AbstractForm[Represented]):
         bend = jnp.sum(jnp.einsum("kab,ka->kb", end.factor, bent) ** 2) + stiff + problem.decay * dot(moved, moved)
         return Step(best, momenta, local.cost, cost, cost, held, slope, -slope - 0.5 * bend, jnp.asarray(True))
 
-    def _weights(self, problem, z, local, damping, maps, force) -> PyTree[Array]:
-        """δW by preconditioned conjugate gradients."""
+    def _weights(self, problem, z, local, damping, maps, force) -> tuple[PyTree[Array], Array]:
+        """δW by preconditioned conjugate gradients, and J_W δW, which comes with it."""
         across, back, filtered = maps
         right = jax.tree.map(lambda a, w: -a - problem.decay * w, back(force), problem.away(z.weights))
         shift = jax.tree.map(lambda scale: damping * scale + problem.decay, local.kronecker.scale)
-
-        def product(v):
-            shifted = local.kronecker.each(lambda v, s: s * v, v, shift)
-            return jax.tree.map(jnp.add, back(filtered(across(v))), shifted)
-
         inverse = local.kronecker.inverse(shift)
-        return cg(product, right, tol=self.tolerance, maxiter=self.iterations, M=inverse)[0]
+        enough = self.tolerance**2 * dot(right, right)
+
+        def one(carry):
+            n, x, y, r, p, gamma = carry
+            seen = across(p)
+            shifted = local.kronecker.each(lambda v, s: s * v, p, shift)
+            bent = jax.tree.map(jnp.add, back(filtered(seen)), shifted)
+            length = gamma / dot(p, bent)
+            x, y, r = _along(x, length, p), y + length * seen, _along(r, -length, bent)
+            ahead = inverse(r)
+            new = dot(r, ahead)
+            return n + 1, x, y, r, _along(ahead, new / gamma, p), new
+
+        def unfinished(carry):
+            n, _, _, r, _, gamma = carry
+            return (n < self.iterations) & (dot(r, r) > enough) & (gamma > 0)
+
+        none = jax.tree.map(jnp.zeros_like, right)
+        first = inverse(right)
+        start = (jnp.asarray(0), none, jnp.zeros_like(force), right, first, dot(right, first))
+        _, moved, response, *_ = lax.while_loop(unfinished, one, start)
+        return moved, response
+
+
+def _along(x: PyTree[Array], length: Array, d: PyTree[Array]) -> PyTree[Array]:
+    return jax.tree.map(lambda x, d: x + length * d, x, d)
 
 
 def _half(factor: Squares, representer: Squares) -> Squares:

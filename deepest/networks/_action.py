@@ -158,10 +158,14 @@ class NetworkProblem(AbstractForcedProblem):
     def end_cost(self, output, datum):
         return self.end.local(output, datum.target, datum.weight)
 
-    def settled(self, z):
+    def exact(self):
+        return jnp.isinf(self.precision)
+
+    def settled(self, z: Joint) -> Joint:
+        """The same weights, with states that do not err where none may."""
         samples = Samples(self)
         roll = lambda z: Joint(z.weights, samples.states(z.weights, samples.errors(z.weights, z.states)))
-        return lax.cond(jnp.isinf(self.precision), roll, lambda z: z, z)
+        return lax.cond(self.exact(), roll, lambda z: z, z)
 
     def away(self, weights):
         return jax.tree.map(jnp.subtract, weights, self.centre)
