@@ -147,9 +147,10 @@ def _half(factor: Squares, representer: Squares) -> Squares:
 
 
 def _better(problem: AbstractForcedProblem, one: Joint, other: Joint) -> tuple[Joint, Float[Array, ""]]:
-    """Whichever costs less, and its cost; what is not finite is worse than anything."""
-    costs = problem.cost(one), problem.cost(other)
-    first = ~jnp.isfinite(costs[1]) | (costs[0] <= costs[1])
+    """Whichever costs less, and its cost; what is not finite is worse than anything. The states of a linear response
+    err, so that they are none where the model is exact."""
+    costs = lax.map(problem.cost, jax.tree.map(lambda a, b: jnp.stack([a, b]), one, other))
+    first = ~problem.exact() & (~jnp.isfinite(costs[1]) | (costs[0] <= costs[1]))
     return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other), jnp.where(first, costs[0], costs[1])
 
 
