@@ -94,7 +94,7 @@ def pairs(shape, *, entropy=False, inputs="exact", masked=False, count=3, seed=0
     """`count` pairs for two outputs, inputs exact, noisy, or partly unmeasured; a target missing where `masked`."""
     rng = np.random.default_rng(seed)
     given, targets = rng.normal(size=(count, *shape)), rng.normal(size=(count, 2))
-    options = {"noise": 0.5}
+    options = {} if entropy else {"noise": 0.5}
     if inputs == "noisy":
         options["input_noise"] = 0.4
     if inputs == "partly":

@@ -105,6 +105,8 @@ class CrossEntropy(AbstractEndCost):
         return jnp.log((counts + 0.5) / jnp.sum(counts + 0.5))
 
     def weights(self, targets, precision):
+        if not (precision == 1.0).all():
+            raise ValueError("Labels have no noise for cross-entropy to weigh them by: leave the noise of Pairs at 1.")
         return np.ones(len(targets))
 
 
