@@ -194,14 +194,22 @@ def _forward(problem: NetworkProblem, weights) -> Joint:
 
 def _data(pairs: Pairs, cost: AbstractEndCost, shape: tuple[int, ...], dtype) -> Datum:
     measured = np.isfinite(pairs.inputs)
-    whole = lambda value: np.broadcast_to(np.asarray(value, dtype), pairs.inputs.shape)
+    whole = lambda name, value: _whole(name, value, pairs.inputs.shape[1:])[None]
     mean, deviation = (0.0, 1.0) if pairs.input_prior is None else pairs.input_prior
-    known = 0.0 if pairs.input_noise is None else pairs.input_noise**2
-    expected = np.where(measured, pairs.inputs, whole(mean))
-    variance = np.where(measured, whole(known), whole(deviation) ** 2)
+    known = whole("input_noise", 0.0 if pairs.input_noise is None else pairs.input_noise) ** 2
+    expected = np.where(measured, pairs.inputs, whole("The mean of input_prior", mean)).astype(dtype)
+    variance = np.where(measured, known, whole("The deviation of input_prior", deviation) ** 2).astype(dtype)
     target = cost.taken(pairs.targets, shape, dtype)
-    precision = np.broadcast_to(pairs.noise**-2.0, shape).ravel()
+    precision = _whole("noise", pairs.noise, shape).ravel() ** -2.0
     weight = cost.weights(target, precision)
     if not (weight > 0).any():
         raise ValueError("None of the targets is measured: all are NaN.")
     return Datum(*map(jnp.asarray, (expected, variance, target, weight.astype(dtype))))
+
+
+def _whole(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """One number for every component."""
+    given = np.shape(value)
+    if given not in ((), shape):
+        raise ValueError(f"{name} is one number, or one for each component, of shape {shape}; received shape {given}.")
+    return np.broadcast_to(np.asarray(value), shape)

@@ -23,10 +23,11 @@ class ContinuousNetwork(AbstractNetwork):
     - `entry`, `readout`: modules of one array before and after, each a layer as well; None leaves them out.
     - `augment`: so many zeros are appended to the state x (D,) before the field, which then moves in D + augment
       dimensions. Source: [dupont2019].
-    - `solver`: the explicit Runge–Kutta method of a step, as diffrax has them; its order is that of the transcription.
+    - `solver`: the explicit Runge–Kutta method of a step, as diffrax has them; a forward pass converges at its order.
 
     A defect of a step is about T/N times the mismatch of dx/dt, so that its precision is R_f N/T: `R_f` keeps its
-    meaning when the layers are refined, and ½ ∫ R_f |dx/dt − F|² dt is what the action approaches.
+    meaning when the layers are refined, and ½ ∫ R_f |dx/dt − F|² dt is what the action approaches: at the first order,
+    whatever the solver, where there is a mismatch, for an error stands at the end of its step.
     Raises `ValueError` for a depth or a number of layers that is not positive, and for a field whose pieces do not fit
     both.
     """

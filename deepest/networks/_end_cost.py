@@ -108,7 +108,7 @@ class CrossEntropy(AbstractEndCost):
 
     def weights(self, targets, precision):
         if not (precision == 1.0).all():
-            raise ValueError("Labels have no measurement noise: leave noise= out of Pairs for CrossEntropy.")
+            raise ValueError("Labels have no noise for cross-entropy to weigh them by: leave the noise of Pairs at 1.")
         return np.ones(len(targets))
 
 
