@@ -16,6 +16,8 @@ from deepest.networks._layers import Dense as Dense
 from deepest.networks._layers import Elman as Elman
 from deepest.networks._layers import Recurrent as Recurrent
 from deepest.networks._layers import Residual as Residual
+from deepest.networks._momenta import Momenta as Momenta
+from deepest.networks._momenta import momenta as momenta
 from deepest.networks._network import AbstractNetwork as AbstractNetwork
 from deepest.networks._network import LayerMap as LayerMap
 from deepest.networks._network import perceptron as perceptron
