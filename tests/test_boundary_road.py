@@ -1,5 +1,6 @@
 """Training as a two-point boundary value problem: its conditions, its limit, and what it refuses."""
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,7 @@ def action(layers=10, **options):
     return NetworkAction(ContinuousNetwork(field(2), 1.0, layers), pairs(0, input_noise=0.1), **options)
 
 
-ROAD = BoundaryValue(Ladder(0.1, 10.0, 3), intervals=6)
+ROAD = BoundaryValue(Ladder(0.1, 10.0, 3), strong=False, intervals=6)
 
 
 def test_it_trains_and_goes_on_from_a_file(tmp_path):
@@ -92,7 +93,7 @@ def reached(given, road):
 def test_it_is_what_the_network_s_action_approaches_with_more_layers(noise):
     """A_N − A ∝ 1/N, because the errors of a layer enter at its end; extrapolated, the same as far as 1/N² goes."""
     given = NetworkAction(ContinuousNetwork(field(2), 1.0, 10), pairs(0, input_noise=noise))
-    limit, state = reached(given, BoundaryValue(Ladder(0.01, rungs=1), Gauss(2), intervals=16))
+    limit, state = reached(given, BoundaryValue(Ladder(0.01, rungs=1), intervals=16))
     network, costs = given.trained(state.weights), []
     minimiser = DampedNewton(200, Representers(iterations=100, tolerance=1e-10, proximal=0.0))
     layers = np.array([16, 32, 64])
@@ -110,15 +111,41 @@ def test_it_is_what_the_network_s_action_approaches_with_more_layers(noise):
 @pytest.mark.parametrize("method", [Gauss(2), Lobatto(3)], ids=lambda method: type(method).__name__)
 def test_its_action_has_the_order_of_collocation(method):
     """Four, of both."""
-    finest, *costs = (reached(action(), BoundaryValue(Ladder(1.0, rungs=1), method, k))[0] for k in (24, 3, 6))
+    finest, *costs = (
+        reached(action(), BoundaryValue(Ladder(1.0, rungs=1), method=method, intervals=k))[0] for k in (24, 3, 6)
+    )
     assert np.log2((costs[0] - finest) / (costs[1] - finest)) > 4.0 - 0.35
+
+
+@pytest.mark.slow
+def test_its_last_rung_is_the_strong_constraint():
+    """The states of a forward pass, costates that are its derivatives, and weights at which the loss is least."""
+    given = action(decay=0.5)
+    road = BoundaryValue(Ladder(10.0, 10.0, 2), intervals=6)
+    state, cost = road.begin(given), np.nan
+    for stage in range(3):
+        state, cost, _ = road.advance(given, state, stage)
+    path, p = (leaf.reshape(7, 4, 2) for leaf in (state.path, state.momenta))
+    fine = ContinuousNetwork(given.trained(road.weights(state)).field, 1.0, 6, solver=diffrax.Dopri8())
+
+    def loss(network, inputs):
+        outputs, arrays = jax.vmap(network)(inputs), jax.tree.leaves(eqx.filter(network.field, eqx.is_array))
+        fit = jnp.sum((outputs - given.pairs.targets) ** 2) + jnp.sum((inputs - given.pairs.inputs) ** 2)
+        return 0.5 * fit / 0.1**2 + 0.25 * sum(jnp.sum(leaf**2) for leaf in arrays)
+
+    both = eqx.filter_value_and_grad(lambda what: loss(*what))
+    value, (by_network, by_inputs) = eqx.filter_jit(both)((fine, path[0]))
+    assert np.allclose(jax.vmap(fine)(path[0]), path[-1], atol=1e-5)
+    assert np.allclose(p[0], (path[0] - given.pairs.inputs) / 0.1**2, atol=1e-6)
+    assert np.isclose(cost, value, rtol=1e-5)
+    assert all(np.max(np.abs(slope)) < 2e-3 for slope in (*jax.tree.leaves(by_network), by_inputs))
 
 
 @pytest.mark.slow
 def test_a_softened_rung_arrives_where_a_plain_one_does():
     ladder = Ladder(1.0, rungs=1)
     plain, _ = reached(action(), BoundaryValue(ladder, intervals=6))
-    softened, _ = reached(action(), BoundaryValue(ladder, Annealed(Gauss(2), start=0.3), intervals=6))
+    softened, _ = reached(action(), BoundaryValue(ladder, method=Annealed(Gauss(2), start=0.3), intervals=6))
     assert np.isclose(plain, softened, rtol=1e-6)
 
 

@@ -7,7 +7,18 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from deepest.anneal import Ladder
-from deepest.boundary import AbstractCollocation, Ends, Gauss, Guess, Solution, Status, Variational, solve
+from deepest.boundary import (
+    AbstractCollocation,
+    Conditions,
+    Ends,
+    Gauss,
+    Guess,
+    Solution,
+    Status,
+    System,
+    Variational,
+    solve,
+)
 from deepest.boundary import Annealed as Softened
 from deepest.mechanics import ModelError
 from deepest.minimise import Joint
@@ -41,6 +52,7 @@ class BoundaryValue(AbstractRoad):
     - `ladder`: of R_f/R_m; the solution on a rung is where the next begins. The first begins where `steps` steps of
       Gauss–Newton on the network's own action end: Newton's method on these equations finds stationary paths, be they
       minima or not, and W = 0 is one for many networks.
+    - `strong`: whether R_f = ∞ follows, the strong constraint as Pontryagin's principle has it.
     - `method`: `boundary.Gauss`, `Lobatto` or `Obreshkov`, or `boundary.Annealed` around one, with which every rung is
       approached from a smaller R_f.
     - `intervals`: of the mesh; as many as the network has layers where None is given. `limit`: the most Newton steps.
@@ -49,6 +61,7 @@ class BoundaryValue(AbstractRoad):
     """
 
     ladder: Ladder = Ladder(0.03, 10.0, 6)
+    strong: bool = True
     method: AbstractCollocation | Softened = Gauss(2)
     intervals: int | None = None
     steps: int = 60
@@ -62,7 +75,7 @@ class BoundaryValue(AbstractRoad):
             raise ValueError(f"The mesh has at least one interval; received intervals={self.intervals}.")
 
     def ratios(self):
-        return self.ladder.ratios
+        return np.append(self.ladder.ratios, [np.inf] * self.strong)
 
     def begin(self, action):
         network = _suited(action)
@@ -73,18 +86,32 @@ class BoundaryValue(AbstractRoad):
     def advance(self, action, state, stage):
         ratio, times = self.ratios()[stage], self._times(_suited(action))
         state, before = self._approached(action, times) if stage == 0 else (state, 0)
-        guess = Guess(times, state.path, state.momenta, parameters=_flat(state.weights))
-        problem, ends = posed(action, ratio)
-        found = solve(problem, ends, self.method, guess, limit=self.limit)
+        exact = np.isinf(ratio)
+        problem, ends = posed(action, 1.0 if exact else ratio)
+        found = (self._exact if exact else self._solved)(problem, ends, times, state)
         weights = _shaped(state.weights, found.parameters)
         prior = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(action.at(1.0).away(weights)))
         path = _cost(found, problem, ends, action.at(ratio).precision)
         cost = path + 0.5 * action.decay * prior
-        after = _Place(found.path, found.momenta, weights)
+        x, p, _ = problem.split(found.y)
+        after = _Place(x, p, weights)
         return after, jnp.where(found.status == Status.converged, cost, jnp.nan), before + found.steps
 
     def weights(self, state):
         return state.weights
+
+    def _solved(self, problem: Variational, ends: Ends, times: np.ndarray, state: _Place) -> Solution:
+        guess = Guess(times, state.path, state.momenta, parameters=_flat(state.weights))
+        return solve(problem, ends, self.method, guess, limit=self.limit)
+
+    def _exact(self, problem: Variational, ends: Ends, times: np.ndarray, state: _Place) -> Solution:
+        """With R_f = ∞, where there is no Lagrangian but still a Hamiltonian."""
+        method = self.method.method if isinstance(self.method, Softened) else self.method
+        q = _flat(state.weights)
+        summed = jnp.zeros((times.size, q.size), q.dtype)  # the third of y = (x, p, s)
+        y = jnp.concatenate([state.path, state.momenta, summed], axis=1)
+        guess, conditions = Guess(times, y, parameters=q), Conditions(_Conditions(problem, ends))
+        return solve(System(_Exact(problem)), conditions, method, guess, limit=self.limit)
 
     def _approached(self, action: NetworkAction, times: np.ndarray) -> tuple[_Place, Array]:
         """Near the minimum of the network's own action on the first rung, and the steps there."""
@@ -125,6 +152,28 @@ class _Together(eqx.Module):
         return jax.vmap(lambda x: run.shared.field(t, x, None))(x.reshape(self.shape)).ravel()
 
 
+class _Exact(eqx.Module):
+    """Hamilton's equations of H = p · F, and what the weights add to them."""
+
+    problem: Variational
+
+    def __call__(self, t, y, q):
+        x, p, _ = self.problem.split(y)
+        lagrangian, args = self.problem.estimable.fill(q, q[:0])
+        rate, back = jax.vjp(lambda x, args: lagrangian.field(t, x, args), x, args)
+        return jnp.concatenate([rate, *jax.tree.map(jnp.negative, back(p))])
+
+
+class _Conditions(eqx.Module):
+    """Those of a problem with an R_f, which do not depend on it."""
+
+    problem: Variational
+    ends: Ends
+
+    def __call__(self, start, end, q):
+        return self.ends.residual(self.problem, start, end, q)
+
+
 class _Inputs(eqx.Module):
     """½ Σ R_i |x − y_0|² over what is not exact."""
 
@@ -156,7 +205,8 @@ def _cost(found: Solution, problem: Variational, ends: Ends, precision: Array) -
     places = found.times[:-1, None] + widths[:, None] * jnp.asarray(0.5 * (1.0 + shares), widths.dtype)[None]
     p = problem.split(found(places))[1]
     total = jnp.sum(widths * (jnp.sum(p**2, axis=2) @ jnp.asarray(0.25 * weights, widths.dtype))) / precision
-    for cost, x in ((ends.start_cost, found.path[0]), (ends.end_cost, found.path[-1])):
+    path, _, _ = problem.split(found.y)
+    for cost, x in ((ends.start_cost, path[0]), (ends.end_cost, path[-1])):
         total = total if cost is None else total + cost(x)
     return total
 
