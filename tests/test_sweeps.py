@@ -139,3 +139,40 @@ def test_costates_approach_the_adjoint_equation_at_the_solvers_order(solver):
 def test_a_flow_needs_nodes(times):
     with pytest.raises(ValueError, match=r"times of shape \(N \+ 1,\)"):
         sweep_flow(Field(), jnp.zeros(3), jnp.sum, np.array(times))
+
+
+@pytest.mark.float32
+def test_what_is_measured_before_the_end_is_a_source_of_costates():
+    """C = Σ_n c_n(x_n) + C(x_N), by automatic differentiation through a plain loop."""
+    layers, x = network()
+    cost, running = lambda x: jnp.sum((x - 0.2) ** 2), lambda n, x: (n + 1.0) * jnp.sum(jnp.cos(x))
+
+    def from_layer(n, layers, x):
+        total = jnp.zeros_like(x[0])
+        for k in range(n, len(layers)):
+            total, x = total + running(k, x), layers[k](x)
+        return total + cost(x)
+
+    found = sweep(layers, x, cost, running=running)
+    bound = 50.0 * float(jnp.finfo(jnp.result_type(float)).eps)
+    assert agree(found.cost, from_layer(0, layers, x), bound)
+    assert agree(found.gradients, eqx.filter_grad(lambda layers: from_layer(0, layers, x))(layers), bound)
+    for n, (state, costate) in enumerate(zip(found.states, found.costates, strict=True)):
+        assert agree(costate, -jax.grad(lambda x, n=n: from_layer(n, layers, x))(state), bound)
+
+
+@pytest.mark.float32
+def test_measurements_along_a_flow_are_sources_of_its_costates():
+    field, x, args, times, cost, bound = flow(6)
+    values = jnp.asarray(np.random.default_rng(5).normal(size=(6, 3)), x.dtype)
+    running = lambda n, x: jnp.sum((x - values[n]) ** 2)
+
+    @eqx.filter_jit
+    def both(what):
+        run = lambda what, running: sweep_flow(what[0], what[1], cost, times, args=what[2], running=running)
+        states = lambda what: run(what, None).states
+        total = lambda xs: cost(xs[-1]) + jnp.sum((xs[:-1] - values) ** 2)
+        return run(what, running), eqx.filter_value_and_grad(lambda what: total(states(what)))(what)
+
+    found, (value, (by_field, by_x, by_args)) = both((field, x, args))
+    assert agree((found.cost, found.gradients, found.costates[0]), (value, (by_field, by_args), -by_x), bound)

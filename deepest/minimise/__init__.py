@@ -16,6 +16,7 @@ from deepest.minimise._forced import AbstractForcedProblem as AbstractForcedProb
 from deepest.minimise._forced import EndCost as EndCost
 from deepest.minimise._forced import Joint as Joint
 from deepest.minimise._forced import Samples as Samples
+from deepest.minimise._forced import stiffness as stiffness
 from deepest.minimise._form import AbstractForm as AbstractForm
 from deepest.minimise._form import Penalty as Penalty
 from deepest.minimise._form import PrimalDual as PrimalDual

@@ -2,10 +2,11 @@
 
     x(l + 1) = f_l(x(l); W) + e(l + 1),   dx/dt = F(t, x; W) + e(t);   the first and the last layer are measured
 
-Uses `minimise`, `costate`, `anneal`, `io`.
+Uses `minimise`, `costate`, `anneal`, `boundary`, `mechanics`, `models`, `io`.
 """
 
 from deepest.networks._action import NetworkAction as NetworkAction
+from deepest.networks._boundary import BoundaryValue as BoundaryValue
 from deepest.networks._continuous import ContinuousNetwork as ContinuousNetwork
 from deepest.networks._depth import AbstractDepthField as AbstractDepthField
 from deepest.networks._depth import DenseField as DenseField
@@ -21,6 +22,8 @@ from deepest.networks._layers import Dense as Dense
 from deepest.networks._layers import Elman as Elman
 from deepest.networks._layers import Recurrent as Recurrent
 from deepest.networks._layers import Residual as Residual
+from deepest.networks._momenta import Momenta as Momenta
+from deepest.networks._momenta import momenta as momenta
 from deepest.networks._network import AbstractNetwork as AbstractNetwork
 from deepest.networks._network import LayerMap as LayerMap
 from deepest.networks._network import perceptron as perceptron
