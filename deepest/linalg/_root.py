@@ -18,7 +18,7 @@ def inverse_root(a: Float[Array, "*batch row row"]) -> Float[Array, "*batch row 
     below = jnp.arange(size)[:, None]
 
     def eliminate(j, rows):
-        root = jnp.sqrt(rows[j, j])
+        root = jnp.sqrt(rows[j, j])[None]
         row = rows[j] / root
         column = jnp.where(below > j, rows[:, j], 0.0) / root
         return (rows - column[:, None] * row[None]).at[j].set(row)
