@@ -24,6 +24,7 @@ OWNERS = {
     "matplotlib": "plot",
     "xarray": "io",
     "h5netcdf": "io",
+    "sklearn": "io",
     "typer": "cli",
     "rich": "cli",
     "blackjax": "posterior",

@@ -14,6 +14,7 @@ from deepest.cli._forecast import forecast
 from deepest.cli._plot import plot
 from deepest.cli._refuse import command
 from deepest.cli._session import leave
+from deepest.cli._train import train
 from deepest.cli._twin import twin
 
 app = typer.Typer(
@@ -47,10 +48,11 @@ def root(
 
     Start with **deepest twin lorenz96**, an experiment whose truth is known. For your own data, write down a model and
     a file with **deepest anneal --example > config.toml**, change it, and run **deepest anneal config.toml**.
+    **deepest train digits** trains a network, in which layers take the place of time.
     """
 
 
-for _command in (twin, anneal, plot, forecast):
+for _command in (twin, anneal, plot, forecast, train):
     app.command(_command.__name__)(command(_command))
 
 

@@ -1,8 +1,10 @@
-"""What is seen while a ladder is climbed."""
+"""What is seen while a ladder is climbed or a network trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -37,9 +39,41 @@ class Climb:
         return what if self.runs == 1 else f"{min(self.run + 1, self.runs)}/{self.runs} {what}"
 
 
+class Lesson:
+    """A progress bar that takes what `fit` reports after each stage."""
+
+    def __init__(self, bar: Bar, baseline: float):
+        self.bar, self.baseline = bar, baseline
+        self.task = bar.add_task("compiling", total=None, note="(half a minute, the first time)")
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Show one stage."""
+        ratio = "" if np.isinf(row["ratio"]) else f"R_f/R_m {row['ratio']:.0e}  "
+        note = f"{ratio}held-out error {row['held_out_error']:.2%}  (softmax regression {self.baseline:.2%})"
+        stage = row["stage"] + 1
+        what = f"stage {stage}/{row['stages']}"
+        self.bar.update(self.task, completed=stage, total=row["stages"], description=what, note=note)
+
+    def say(self, what: str) -> None:
+        """Show what is done now, outside the training."""
+        self.bar.update(self.task, description=what, note="")
+
+
 @contextmanager
 def climbing(runs: int = 1) -> Iterator[Climb]:
     """A progress bar on stderr while the block lasts; nothing where stderr is no terminal."""
+    with _bar() as bar:
+        yield Climb(bar, runs)
+
+
+@contextmanager
+def learning(baseline: float) -> Iterator[Lesson]:
+    """The same for a training, `baseline` the held-out error that it has to beat."""
+    with _bar() as bar:
+        yield Lesson(bar, baseline)
+
+
+def _bar() -> Bar:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -48,5 +82,4 @@ def climbing(runs: int = 1) -> Iterator[Climb]:
         TimeElapsedColumn(),
     )
     console = Console(stderr=True)
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield Climb(bar, runs)
+    return Bar(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from deepest.anneal import Result, expected
 from deepest.minimise import Status
+from deepest.networks import Score, Trained
 from deepest.twin import Outcome, Skill, success
 
 Rows = Iterable[tuple[str, str]]
@@ -123,6 +124,22 @@ def _largest(outcome: Outcome) -> str:
         return "–"
     name = max(errors, key=errors.__getitem__)
     return f"{name} {100 * errors[name]:.2g} %"
+
+
+def learned(title: str, trained: Trained, scores: Sequence[Score], pairs: int, held_out: int) -> None:
+    """One row a method, the network's below the plain ones."""
+    h = trained.history
+    caption = f"trained on {pairs} pairs, {held_out} held out; {int(h.steps.sum())} steps. {trained.ending.value}"
+    table = Table(title=title, caption=caption, title_style="bold", title_justify="left", caption_justify="left")
+    table.box, table.pad_edge = box.SIMPLE_HEAD, False
+    table.add_column("", no_wrap=True)
+    for head in ("training error", "held-out error", "held-out loss"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for score in scores:
+        table.add_row(score.name, "", f"{score.error:.2%}", "–" if np.isnan(score.loss) else f"{score.loss:.4f}")
+    last = (h.error[-1], h.held_out_error[-1], h.held_out_loss[-1])
+    table.add_row("this network", f"{last[0]:.2%}", f"{last[1]:.2%}", f"{last[2]:.4f}", style="bold")
+    Console().print(table)
 
 
 def why(result: Result) -> str:

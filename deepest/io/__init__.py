@@ -1,4 +1,4 @@
-"""Files: observations read as tables, groups of named arrays in one NetCDF file, and files that are whole or absent.
+"""Files: tables of observations, images of other libraries, named arrays in one NetCDF file; files are whole or absent.
 
     (times, values) from CSV, .npy or NetCDF;   {group: {variable: (dims, array, attributes)}} to and from NetCDF-4
 
@@ -6,6 +6,7 @@ This room knows nothing of models or results, and imports nothing of deepest; Ne
 """
 
 from deepest.io._files import atomic as atomic
+from deepest.io._images import read_digits as read_digits
 from deepest.io._table import Table as Table
 from deepest.io._table import read_table as read_table
 from deepest.io._tree import read_tree as read_tree

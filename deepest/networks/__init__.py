@@ -16,6 +16,10 @@ from deepest.networks._depth import Piecewise as Piecewise
 from deepest.networks._end_cost import AbstractEndCost as AbstractEndCost
 from deepest.networks._end_cost import CrossEntropy as CrossEntropy
 from deepest.networks._end_cost import SquaredError as SquaredError
+from deepest.networks._examples import Example as Example
+from deepest.networks._examples import bars as bars
+from deepest.networks._examples import digits as digits
+from deepest.networks._examples import digits_network as digits_network
 from deepest.networks._fit import fit as fit
 from deepest.networks._layers import AbstractLayer as AbstractLayer
 from deepest.networks._layers import Dense as Dense
@@ -28,6 +32,8 @@ from deepest.networks._network import AbstractNetwork as AbstractNetwork
 from deepest.networks._network import LayerMap as LayerMap
 from deepest.networks._network import perceptron as perceptron
 from deepest.networks._pairs import Pairs as Pairs
+from deepest.networks._plain import Score as Score
+from deepest.networks._plain import plain_classifiers as plain_classifiers
 from deepest.networks._roads import AbstractRoad as AbstractRoad
 from deepest.networks._roads import Annealed as Annealed
 from deepest.networks._roads import Descent as Descent

@@ -88,7 +88,7 @@ class Pairs(eqx.Module):
         """M."""
         return len(self.inputs)
 
-    def take(self, index: ArrayLike) -> "Pairs":
+    def take(self, index: ArrayLike | slice) -> "Pairs":
         """The pairs at an index (K,), a slice or a mask (M,)."""
         index = np.asarray(index) if not isinstance(index, slice) else index
         inputs, targets = self.inputs[index], self.targets[index]
