@@ -19,8 +19,8 @@ def inverse_root(a: Float[Array, "*batch row row"]) -> Float[Array, "*batch row 
 
     def eliminate(j, rows):
         root = jnp.sqrt(rows[j, j])
-        row = rows[j] / root
-        column = jnp.where(below > j, rows[:, j], 0.0) / root
+        row = rows[j] / root[None]
+        column = jnp.where(below > j, rows[:, j], 0.0) / root[None]
         return (rows - column[:, None] * row[None]).at[j].set(row)
 
     # [L L^T | 1] becomes [L^T | L^-1].

@@ -123,7 +123,7 @@ class Representers(AbstractForm[Represented]):
 
 def _half(factor: Squares, representer: Squares) -> Squares:
     """T with K H = Tᵀ T: T = L⁻¹ Bᵀ, L Lᵀ = 1 + Bᵀ C B."""
-    middle = factor.mT @ representer @ factor + jnp.eye(factor.shape[-1], dtype=factor.dtype)
+    middle = factor.mT @ representer @ factor + jnp.eye(factor.shape[-1], dtype=factor.dtype)[None]
     return inverse_root(middle) @ factor.mT
 
 
@@ -142,7 +142,7 @@ def _representers(problem: AbstractForcedProblem, weights, errors, chunk: int) -
         outputs, back = jax.vjp(lambda errors: problem.output(problem.states(weights, errors, datum)), errors)
         rows = jax.vmap(back)(jnp.eye(outputs.size, dtype=outputs.dtype))[0]
         flat = lambda tree: [leaf.reshape(outputs.size, -1) for leaf in jax.tree.leaves(tree)]
-        weighted = jax.tree.map(lambda row, q: row * q, rows, problem.compliance(datum))
+        weighted = jax.tree.map(lambda row, q: row * q[None], rows, problem.compliance(datum))
         square = sum(a @ b.T for a, b in zip(flat(rows), flat(weighted), strict=True))
         response = sum(a @ e.ravel() for a, e in zip(flat(rows), jax.tree.leaves(errors), strict=True))
         return square, -response
