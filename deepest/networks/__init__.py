@@ -2,10 +2,12 @@
 
     x(l + 1) = f_l(x(l); W) + e(l + 1),   dx/dt = F(t, x; W) + e(t);   the first and the last layer are measured
 
-Uses `minimise`, `costate`, `anneal`, `io`.
+Uses `minimise`, `costate`, `anneal`, `ensemble`, `io`.
 """
 
 from deepest.networks._action import NetworkAction as NetworkAction
+from deepest.networks._climb import Climbed as Climbed
+from deepest.networks._climb import climb as climb
 from deepest.networks._continuous import ContinuousNetwork as ContinuousNetwork
 from deepest.networks._end_cost import AbstractEndCost as AbstractEndCost
 from deepest.networks._end_cost import CrossEntropy as CrossEntropy
