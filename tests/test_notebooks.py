@@ -16,6 +16,7 @@ FIGURES = {
     "action_as_mechanics": 1,
     "symplectic_integrators": 1,
     "boundary_value_problems": 2,
+    "how_many_layers_how_many_pairs": 3,
 }
 NAMES = list(FIGURES)
 SECONDS = 600  # a stuck notebook fails on its own, rather than with the whole job
