@@ -17,6 +17,7 @@ FIGURES = {
     "symplectic_integrators": 1,
     "boundary_value_problems": 2,
     "backpropagation_is_a_costate": 2,
+    "how_many_layers_how_many_pairs": 3,
 }
 NAMES = list(FIGURES)
 SECONDS = 600  # a stuck notebook fails on its own, rather than with the whole job

@@ -12,7 +12,7 @@ from rich.text import Text
 from deepest.anneal import Result, expected
 from deepest.minimise import Status
 from deepest.networks import Score, Trained
-from deepest.twin import Outcome, Skill, success
+from deepest.twin import Learned, Outcome, Skill, success
 
 Rows = Iterable[tuple[str, str]]
 
@@ -126,7 +126,7 @@ def _largest(outcome: Outcome) -> str:
     return f"{name} {100 * errors[name]:.2g} %"
 
 
-def learned(title: str, trained: Trained, scores: Sequence[Score], pairs: int, held_out: int) -> None:
+def trained(title: str, trained: Trained, scores: Sequence[Score], pairs: int, held_out: int) -> None:
     """One row a method, the network's below the plain ones."""
     h = trained.history
     caption = f"trained on {pairs} pairs, {held_out} held out; {int(h.steps.sum())} steps. {trained.ending.value}"
@@ -140,6 +140,34 @@ def learned(title: str, trained: Trained, scores: Sequence[Score], pairs: int, h
     last = (h.error[-1], h.held_out_error[-1], h.held_out_loss[-1])
     table.add_row("this network", f"{last[0]:.2%}", f"{last[1]:.2%}", f"{last[2]:.4f}", style="bold")
     Console().print(table)
+
+
+def learned(title: str, found: Learned) -> None:
+    """One row a rung, what needs no network below."""
+    climbed, baselines = found.climbed, found.baselines
+    table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in ("R_f/R_m", "lowest level", "highest", "levels", "training", "held out", "the mean's"):
+        table.add_column(head, justify="right", no_wrap=True)
+    levels, errors = np.asarray(climbed.levels), np.asarray(climbed.errors)
+    for k, ratio in enumerate(climbed.ratios):
+        best = int(np.nanargmin(levels[k]))
+        numbers = (levels[k, best], np.nanmax(levels[k]), errors[k, best], found.held_out[k])
+        low, high, error, held_out = (f"{number:.5g}" for number in numbers)
+        count = str(len(climbed.distinct()[k]))
+        table.add_row(f"{ratio:.0e}", low, high, count, error, held_out, f"{baselines.mean:.5g}")
+    Console().print(table)
+    rows = [("mean training output", f"{baselines.mean:.5g}"), ("ridge regression", f"{baselines.linear:.5g}")]
+    rows.append(("true network", f"{baselines.truth:.5g}"))
+    if np.isfinite(found.yardstick):
+        rows.append(("level from the truth", f"{found.yardstick:.5g}"))
+    facts("held-out errors without a search", rows)
+    Console().print(
+        Text(
+            f"{levels.shape[1]} starts. Levels: how many are 1 % apart. Training, held out: mean square error of the "
+            "forward pass of the start with the lowest level, in units of the noise's variance.",
+            style="dim",
+        )
+    )
 
 
 def why(result: Result) -> str:

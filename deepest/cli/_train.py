@@ -15,7 +15,8 @@ from deepest.cli._options import Cache, Float32, Force, Plots
 from deepest.cli._progress import Lesson, learning
 from deepest.cli._refuse import Failure, Refusal, asking, nearest, sentence, tell
 from deepest.cli._session import patiently, prepare
-from deepest.cli._tables import learned, wrote
+from deepest.cli._tables import trained as tabulated
+from deepest.cli._tables import wrote
 
 EXAMPLES: dict[str, Callable[..., networks.Example]] = {
     "digits": networks.digits,
@@ -80,7 +81,7 @@ def train(
             lesson.say("drawing")
             with asking():
                 plot.save(plot.training(trained, scores), files.pictures[0], force=force or resume)
-    learned(f"{example.name}: {example.about}", trained, scores, example.action.pairs.count, example.held_out.count)
+    tabulated(f"{example.name}: {example.about}", trained, scores, example.action.pairs.count, example.held_out.count)
     wrote([files.run, *files.pictures], time.perf_counter() - began)
     if trained.ending is networks.Ending.diverged:
         raise Failure(trained.ending.value)

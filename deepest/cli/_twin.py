@@ -13,6 +13,8 @@ from deepest import plot
 from deepest import twin as experiments
 from deepest.cli._files import Outputs, check, write_table
 from deepest.cli._options import Cache, Float32, Force, Plots
+from deepest.cli._perceptron import Asked, Layers, Measured, Pairs, Preserving
+from deepest.cli._perceptron import run as learn
 from deepest.cli._progress import Climb, climbing
 from deepest.cli._refuse import Failure, Refusal, asking, nearest
 from deepest.cli._session import patiently, prepare
@@ -25,10 +27,11 @@ SETTINGS: dict[str, Callable[..., experiments.Setting]] = {
 
 
 def twin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which experiment: lorenz96 or lorenz63.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which experiment: lorenz96, lorenz63, perceptron.")],
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the truth, the noise and the starts.")] = 0,
     members: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Random starting paths. [default: 64]", show_default=False)
+        int | None,
+        typer.Option(min=1, metavar="N", help="Random starts. [default: 64, or 5]", show_default=False),
     ] = None,
     realisations: Annotated[
         int,
@@ -36,8 +39,12 @@ def twin(
     ] = 1,
     noise: Annotated[
         float | None,
-        typer.Option(metavar="SD", help="Standard deviation of the noise. [default: 0.5]", show_default=False),
+        typer.Option(metavar="SD", help="Standard deviation of the noise. [default: its own]", show_default=False),
     ] = None,
+    layers: Layers = None,
+    pairs: Pairs = None,
+    measured: Measured = None,
+    preserving: Preserving = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.nc", help="NetCDF file; pictures beside it.")
     ] = Path("run.nc"),
@@ -62,15 +69,22 @@ def twin(
 
     - lorenz63: 3 variables, x measured, all three parameters unknown (faster)
 
+    - perceptron: the weights of a network unknown, its inputs and outputs measured; held-out errors stand beside those
+    of the mean output and of a ridge regression. 100 logistic layers forget their input, --preserving ones do not
+
     Writes run.nc, run_levels.png (action levels along the ladder) and run_path.png (path, data, truth, forecast).
     """
     began = time.perf_counter()
     prepare(float32=float32, cache=cache)
+    layered = {"--layers": layers, "--pairs": pairs, "--measured": measured, "--preserving": preserving or None}
+    if name == "perceptron":
+        _foreign(name, {"--realisations": None if realisations == 1 else realisations, "--data": data})
+        asked = Asked(layers, pairs, measured, preserving, noise, members)
+        learn(asked, seed=seed, output=output, force=force, plots=plots)
+        return
     setting = _setting(name, noise, members)
-    files = Outputs.of(output, ("levels", "path") if plots else ())
-    files.check(force=force, numbers=2 * setting.members * setting.times.size * _size(setting))
-    if data is not None:
-        check([data], force=force)
+    _foreign(name, layered)
+    files = _files(setting, output, data, force=force, plots=plots)
     with climbing(realisations) as climb:
         outcomes = patiently(lambda: _run(setting, realisations, jax.random.key(seed), climb))
         first = outcomes[0]
@@ -80,19 +94,30 @@ def twin(
                 _write(first, files, force)
                 if data is not None:
                     _write_data(first, data, force)
-    title = f"{setting.name}: {setting.about}"
-    if realisations > 1:
+    _print(f"{setting.name}: {setting.about}", outcomes)
+    wrote([files.run, *files.pictures, *([data] if data else [])], time.perf_counter() - began)
+
+
+def _print(title: str, outcomes: list[experiments.Outcome]) -> None:
+    first, several = outcomes[0], len(outcomes) > 1
+    if several:
         repeated(title, outcomes)
     if not first.finished:
         raise Failure(why(first.result))
-    if realisations == 1:
+    if not several:
         facts(title, [*found(first.result), *compared(first)])
-    wrote([files.run, *files.pictures, *([data] if data else [])], time.perf_counter() - began)
+
+
+def _foreign(name: str, options: dict[str, Any]) -> None:
+    """Refuse an option that an experiment has no use for."""
+    for option, value in options.items():
+        if value is not None:
+            raise Refusal(f"{option} does not belong to the experiment {name}; leave it out.")
 
 
 def _setting(name: str, noise: float | None, members: int | None) -> experiments.Setting:
     if name not in SETTINGS:
-        raise Refusal(nearest("experiment", name, SETTINGS))
+        raise Refusal(nearest("experiment", name, [*SETTINGS, "perceptron"]))
     if noise is not None and not 0 < noise < float("inf"):
         raise Refusal(f"The noise is a positive standard deviation; received {noise:g}.")
     changes: dict[str, Any] = {} if noise is None else {"noise": noise}
@@ -100,6 +125,14 @@ def _setting(name: str, noise: float | None, members: int | None) -> experiments
     if members is not None:
         setting = dataclasses.replace(setting, members=members)
     return setting
+
+
+def _files(setting: experiments.Setting, output: Path, data: Path | None, *, force: bool, plots: bool) -> Outputs:
+    files = Outputs.of(output, ("levels", "path") if plots else ())
+    files.check(force=force, numbers=2 * setting.members * setting.times.size * _size(setting))
+    if data is not None:
+        check([data], force=force)
+    return files
 
 
 def _size(setting: experiments.Setting) -> int:

@@ -2,11 +2,13 @@
 
     x(l + 1) = f_l(x(l); W) + e(l + 1),   dx/dt = F(t, x; W) + e(t);   the first and the last layer are measured
 
-Uses `minimise`, `costate`, `anneal`, `boundary`, `mechanics`, `models`, `io`.
+Uses `minimise`, `costate`, `anneal`, `boundary`, `mechanics`, `models`, `ensemble`, `io`.
 """
 
 from deepest.networks._action import NetworkAction as NetworkAction
 from deepest.networks._boundary import BoundaryValue as BoundaryValue
+from deepest.networks._climb import Climbed as Climbed
+from deepest.networks._climb import climb as climb
 from deepest.networks._continuous import ContinuousNetwork as ContinuousNetwork
 from deepest.networks._depth import AbstractDepthField as AbstractDepthField
 from deepest.networks._depth import DenseField as DenseField

@@ -1,4 +1,4 @@
-"""Pictures: action levels along the ladder, estimated paths with their data, parameters, how a network was trained.
+"""Pictures: action levels along the ladder, estimated paths with their data, parameters, and what networks learned.
 
     2A/n against R_f/R_m;   x(t) beside y;   θ against R_f/R_m;   errors against stages
 
@@ -9,6 +9,7 @@ Uses `anneal`, `networks`, `minimise`, `paths`, `io`; needs the extra `plot`.
 
 from deepest.plot._ladder import action_levels as action_levels
 from deepest.plot._ladder import parameters as parameters
+from deepest.plot._learning import learning as learning
 from deepest.plot._path import path as path
 from deepest.plot._save import save as save
 from deepest.plot._training import training as training

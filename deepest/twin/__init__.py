@@ -4,14 +4,26 @@
 
 The yardstick is the level of the path that starts at the truth: who reaches it has found the global minimum.
 
-Uses `anneal`, `action`, `transcription`, `models`, `paths`, `io`.
+For networks the truth is a network, and what is predicted stands beside what a constant and a linear map predict.
+
+Uses `anneal`, `networks`, `minimise`, `action`, `transcription`, `models`, `paths`, `io`.
 """
 
 from deepest.twin._archive import Truth as Truth
 from deepest.twin._archive import load_truth as load_truth
+from deepest.twin._finer import Finer as Finer
+from deepest.twin._finer import TanhField as TanhField
+from deepest.twin._finer import finer as finer
+from deepest.twin._learned import Baselines as Baselines
+from deepest.twin._learned import Learned as Learned
+from deepest.twin._learned import learn as learn
 from deepest.twin._outcome import Outcome as Outcome
 from deepest.twin._outcome import Skill as Skill
 from deepest.twin._outcome import success as success
+from deepest.twin._perceptron import PerceptronSetting as PerceptronSetting
+from deepest.twin._perceptron import PerceptronTwin as PerceptronTwin
+from deepest.twin._perceptron import perceptron as perceptron
+from deepest.twin._perceptron import preserving as preserving
 from deepest.twin._run import repeat as repeat
 from deepest.twin._run import run as run
 from deepest.twin._settings import Setting as Setting
