@@ -45,6 +45,7 @@ def action(layers=10, **options):
 ROAD = BoundaryValue(Ladder(0.1, 10.0, 3), strong=False, intervals=6)
 
 
+@pytest.mark.slow
 def test_it_trains_and_goes_on_from_a_file(tmp_path):
     """To less than half of the best constant's error on fresh pairs; and resumed to the same bits."""
     held, path = pairs(1, 50), tmp_path / "training.nc"

@@ -36,6 +36,7 @@ REFUSED = {
     "no pairs": (("--pairs", 0), "pairs must be 1 or more; received pairs=0"),
     "measured twice": (("--measured", 11), "1 to 10 are measured; received measured=11"),
     "noise of none": (("--noise", 0), "positive and finite; received noise=0"),
+    "repeated": (("--realisations", 2), "--realisations does not belong to"),
 }
 
 
