@@ -166,19 +166,6 @@ def test_its_data_can_be_annealed_from_a_configuration(folder):
     assert load_truth(folder / "own.nc") is None
 
 
-def test_a_network_is_learned_beside_what_needs_none(tmp_path):
-    """As released there is nothing to learn: the last rung has the error of the mean training output."""
-    run = tmp_path / "net.nc"
-    said = deepest("twin", "perceptron", "--layers", 5, "--pairs", 3, "--members", 2, "-o", run, "--no-cache")
-    assert said.exit_code == 0, said.stderr
-    assert names(tmp_path) == {"net.nc", "net_levels.png"}
-    assert (tmp_path / "net_levels.png").read_bytes().startswith(b"\x89PNG")
-    for part in ("100 logistic layers", "mean training output", "ridge regression", "true network", "2 starts"):
-        assert part in said.stdout
-    (last,) = (line.split() for line in said.stdout.splitlines() if "1e+10" in line)
-    assert float(last[-2]) == pytest.approx(float(last[-1]), rel=1e-3)
-
-
 def test_realisations_are_tabled_with_their_yardsticks(folder, tmp_path):
     run = tmp_path / "many.nc"
     said = deepest("twin", "lorenz63", "--members", 8, "--realisations", 2, "-o", run, "--no-plots", "--no-cache")
@@ -270,12 +257,6 @@ COMMANDS = {
     "components in words": (("plot", "no.nc", "--components", "x"), "whole numbers with commas"),
     "foreign run to forecast": (("forecast", "data.csv", "--until", "3"), "data.csv is not a NetCDF-4 file"),
     "negative step": (("forecast", "no.nc", "--until", "3", "--step", "-1"), "The step is a positive time"),
-    "one layer": (("twin", "perceptron", "--layers", "1"), "layers must be 2 or more; received layers=1"),
-    "no pairs": (("twin", "perceptron", "--pairs", "0"), "pairs must be 1 or more; received pairs=0"),
-    "measured twice": (("twin", "perceptron", "--measured", "11"), "1 to 10 are measured; received measured=11"),
-    "noise of none": (("twin", "perceptron", "--noise", "0"), "positive and finite; received noise=0"),
-    "layers of a path": (("twin", "lorenz63", "--layers", "3"), "--layers does not belong to the experiment lorenz63"),
-    "repeated networks": (("twin", "perceptron", "--realisations", "2"), "--realisations does not belong to"),
     "picture for a table": (("forecast", "no.nc", "--until", "3", "-o", "a.png"), "The output is a CSV file"),
 }
 
