@@ -257,7 +257,6 @@ COMMANDS = {
     "components in words": (("plot", "no.nc", "--components", "x"), "whole numbers with commas"),
     "foreign run to forecast": (("forecast", "data.csv", "--until", "3"), "data.csv is not a NetCDF-4 file"),
     "negative step": (("forecast", "no.nc", "--until", "3", "--step", "-1"), "The step is a positive time"),
-    "layers of a path": (("twin", "lorenz63", "--layers", "3"), "--layers does not belong to the experiment lorenz63"),
     "picture for a table": (("forecast", "no.nc", "--until", "3", "-o", "a.png"), "The output is a CSV file"),
 }
 

@@ -117,6 +117,8 @@ def test_the_other_one_does_not():
     made = dataclasses.replace(preserving(pairs=200), held_out=400).simulate(key())
     baselines = Baselines.of(made.truth, made.training, made.held_out)
     assert baselines.truth < 0.1 * baselines.linear < 0.02 * baselines.mean
+    wrong = (made.held_out.inputs - made.held_out.targets) / made.setting.noise
+    assert baselines.identity == pytest.approx(np.mean(wrong**2))
 
 
 def test_a_ridge_regression_finds_a_linear_map():
@@ -127,6 +129,7 @@ def test_a_ridge_regression_finds_a_linear_map():
     network = dp.networks.perceptron([4, 2], last=None, key=key())
     baselines = Baselines.of(network, Pairs(x[:30], y[:30]), Pairs(x[30:], y[30:]))
     assert baselines.linear < 1e-12
+    assert np.isnan(baselines.identity)
     assert baselines.mean == pytest.approx(np.mean((y[30:] - y[:30].mean(axis=0)) ** 2))
 
 

@@ -157,6 +157,7 @@ def learned(title: str, found: Learned) -> None:
         table.add_row(f"{ratio:.0e}", low, high, count, error, held_out, f"{baselines.mean:.5g}")
     Console().print(table)
     rows = [("mean training output", f"{baselines.mean:.5g}"), ("ridge regression", f"{baselines.linear:.5g}")]
+    rows.append(("the input itself", f"{baselines.identity:.5g}"))
     rows.append(("true network", f"{baselines.truth:.5g}"))
     if np.isfinite(found.yardstick):
         rows.append(("level from the truth", f"{found.yardstick:.5g}"))

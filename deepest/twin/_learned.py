@@ -23,12 +23,14 @@ class Baselines:
     the measurement error, below which no prediction can come but by chance.
 
     - `mean`: of the training pairs' mean output; `linear`: of a linear map fitted to them with a ridge that they choose
-      by generalised cross-validation. Neither needs a network.
+      by generalised cross-validation; `identity`: of the inputs themselves, at which a residual network without weights
+      begins, NaN where there are not as many outputs. None of them needs a network.
     - `truth`: of the network that made the data, fed with the inputs as measured, unmeasured ones at zero.
     """
 
     mean: float
     linear: float
+    identity: float
     truth: float
 
     @staticmethod
@@ -37,10 +39,12 @@ class Baselines:
         seen, columns = np.isfinite(training.inputs[0]), np.isfinite(training.targets[0])
         x, y = training.inputs[:, seen], training.targets[:, columns]
         error = lambda found: float(np.mean(((found - held_out.targets[:, columns]) / held_out.noise) ** 2))
-        made = outputs(truth, np.nan_to_num(held_out.inputs))
+        given, as_wide = np.nan_to_num(held_out.inputs), held_out.inputs.shape == held_out.targets.shape
+        made = outputs(truth, given)
         return Baselines(
             mean=error(y.mean(axis=0)),
             linear=error(_ridge(x, y, held_out.inputs[:, seen])),
+            identity=error(given[:, columns]) if as_wide else float("nan"),
             truth=error(made[:, columns]),
         )
 
