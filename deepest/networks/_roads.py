@@ -50,8 +50,15 @@ class Annealed(AbstractRoad):
     - `ladder`: a short one, as residual networks need it. Plain chains of saturating layers lose what the data say when
       it begins low: their model errors then carry the data and the weights shrink to nothing. Begin at 10 there.
     - `strong`: whether R_f = ∞ follows.
-    - `steps`: the most Gauss–Newton steps a rung; `form`: how they are computed, `Representers` or `Conjugate`.
+    - `steps`: the most Gauss–Newton steps a rung; `form`: how they are computed, `Representers`, or `Conjugate`.
     - `minimiser`: another way to minimise on every rung, `LBFGS`, in the place of both.
+
+    Representers are the default at every R_f, by `benchmarks/minimisers.py`, in about equal time, means over seeds: on
+    residual networks of width 10 they end within 2.2 % of the lowest action that any way found; `Conjugate` is level
+    with them up to R_f/R_m = 1, and 4 to 70 % higher from 100 on; L-BFGS on all states is 6 to 420 % higher there.
+    With more outputs than neurons between (an autoencoder, 64 and 8) choose `Conjugate` up to R_f/R_m = 100: it was
+    lowest there always, and the representers' action up to twice as high; at 10⁴ it is 19 % higher than theirs.
+    Raises `ValueError` where `form` or `minimiser` does not go as far as the ladder, or to R_f = ∞.
     """
 
     ladder: Ladder = Ladder(0.03, 10.0, 6)
