@@ -16,6 +16,7 @@ FIGURES = {
     "action_as_mechanics": 1,
     "symplectic_integrators": 1,
     "boundary_value_problems": 2,
+    "deepest_learning_on_digits": 2,
 }
 NAMES = list(FIGURES)
 SECONDS = 600  # a stuck notebook fails on its own, rather than with the whole job
