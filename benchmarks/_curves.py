@@ -140,12 +140,17 @@ def curves(seeds: int) -> None:
             print(pairs, seed, f"{time.perf_counter() - began:.0f} s", runs[-1], flush=True)
         found[str(pairs)] = table(runs, "softmax regression")
         settings = {"decays": DECAYS, "layers": LAYERS, "ladder": LADDER.ratios()[:-1].tolist(), "seeds": seeds}
-        save("networks_curves", {**settings, "validation": VALIDATION, "pairs": found})
+        save("networks_curves", {**settings, "validation": VALIDATION, "pairs": without_nan(found)})
     for pairs, rows in found.items():
         print(f"M = {pairs}")
         for name, row in rows.items():
             print(f"  {name:22s} error {show(row['error'], 100, 1)} %  log-loss {show(row['loss'], 1, 3)}")
     _draw(found)
+
+
+def without_nan(tree):
+    """What has no number, as null: JSON knows no NaN."""
+    return jax.tree.map(lambda value: None if np.isnan(value) else value, tree)
 
 
 def show(pair, scale: float, digits: int) -> str:

@@ -5,7 +5,7 @@ import time
 import jax
 import numpy as np
 from _common import save
-from _curves import mean_error, score, show, split, stages
+from _curves import mean_error, score, show, split, stages, without_nan
 from sklearn.impute import KNNImputer
 
 from deepest import networks
@@ -43,7 +43,7 @@ def holes(seeds: int) -> None:
             method: {where: summary([run[method][where] for run in runs]) for where in runs[0][method]}
             for method in runs[0]
         }
-    save("networks_holes", {"pairs": PAIRS, "missing": MISSING, "noise": NOISE, "seeds": seeds, **found})
+    save("networks_holes", {"pairs": PAIRS, "missing": MISSING, "noise": NOISE, "seeds": seeds, **without_nan(found)})
     for name, rows in found.items():
         print(name)
         for method, row in rows.items():
