@@ -104,12 +104,13 @@ def test_few_digits_are_trained_and_tabled(here):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("road", ["strong", "annealed"])
-def test_all_digits_are_learned(road, here):
-    """What `--road strong` must reach is 3 %; the split is fixed, and the weights of the last stage are judged."""
-    result = deepest("digits", "--road", road)
+@pytest.mark.parametrize(("road", "most"), [((), 0.03), (("--road", "strong"), 0.035), (("--road", "annealed"), 0.045)])
+def test_all_digits_are_learned(road, most, here):
+    """Without options within 3 %; the split is fixed, and the weights of the last stage are judged."""
+    result = deepest("digits", *road)
     assert result.exit_code == 0, result.stderr
-    assert said(result.stdout, "this network")[1] <= (0.03 if road == "strong" else 0.045)
+    training, held_out, _ = said(result.stdout, "this network")
+    assert training < 0.01 and held_out <= most
 
 
 def test_help_says_the_roads():

@@ -28,7 +28,12 @@ ROADS = ("strong", "annealed", "descent")
 
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which example: digits, bars or bars-anywhere.")],
-    road: Annotated[str, typer.Option(metavar="ROAD", help="How: strong, annealed or descent (see above).")] = "strong",
+    road: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROAD", help="strong, annealed or descent. [default: descent, of bars strong]", show_default=False
+        ),
+    ] = None,
     pairs: Annotated[
         int | None,
         typer.Option(metavar="M", help="Training pairs. [default: all, 1437 or 200]", show_default=False),
@@ -61,7 +66,7 @@ def train(
 
     - annealed: layers may err, and do so less and less, along a ladder in R_f/R_m; at the end they are exact
 
-    - descent: Adam with costates as gradients
+    - descent: Adam on small batches, with costates as gradients
 
     Writes training.nc, with which --resume goes on, and training_curve.png, the held-out error stage by stage.
     """
@@ -69,11 +74,12 @@ def train(
     prepare(float32=float32, cache=cache)
     if name not in EXAMPLES:
         raise Refusal(nearest("example", name, EXAMPLES))
-    if road not in ROADS:
+    if road is not None and road not in ROADS:
         raise Refusal(nearest("road", road, ROADS))
     files = _files(output, plots, resume, force)
     with asking():
         example = EXAMPLES[name](pairs=pairs, layers=layers, seed=seed)
+    road = next(iter(example.roads)) if road is None else road
     scores = patiently(lambda: networks.plain_classifiers(example.action.pairs, example.held_out))
     with learning(scores[-1].error) as lesson:
         trained = patiently(lambda: _fitted(example, road, files.run, resume, lesson))
