@@ -68,6 +68,7 @@ def test_bars_anywhere_are_learned_where_a_linear_classifier_fails(here):
     assert Path("whole_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_training_is_gone_on_with(here, monkeypatch):
     """To the same weights bit for bit, from a file that another process may have written."""
     run = lambda name, *more: deepest("bars", "--road", "descent", "-o", name, "--no-plots", *more)

@@ -65,7 +65,11 @@ class Representers(AbstractForm[Represented]):
         errors = samples.errors(z.weights, z.states)
         outputs, pull = jax.vjp(lambda weights: samples.outputs(weights, errors), z.weights)
         end = samples.end_cost(outputs)
-        representer, response = _representers(problem, z.weights, errors, self.chunk)
+        # Where nothing may err, as with exact inputs at R_f = ∞, there is nothing to represent.
+        give = jnp.any(jnp.stack([jnp.any(q > 0) for q in jax.tree.leaves(samples.compliance())]))
+        none = lambda: (jnp.zeros_like(end.factor), jnp.zeros_like(outputs))
+        whole = lambda: _representers(problem, z.weights, errors, self.chunk)
+        representer, response = lax.cond(give, whole, none)
         # Samples whose covariance is J_Wᵀ K H J_W: random signs, backpropagated.
         signs = jax.random.rademacher(jax.random.key(0), (self.probes, *outputs.shape), outputs.dtype)
         half = _half(end.factor, representer)
