@@ -81,7 +81,9 @@ def test_what_is_not_measured_has_no_share_in_the_action():
     z = eqx.tree_at(lambda z: z.states.first, z, whole.start().states.first)
     output = jax.vmap(whole.at(1.0).output)(z.states)[1, 0]
     missing = 0.5 * 4.0 * (output - whole.pairs.targets[1, 0]) ** 2
-    assert np.isclose(whole.at(2.0).cost(z) - masked.at(2.0).cost(z), missing, rtol=eps(100))
+    # A difference of two sums, which is as precise as they are.
+    cost = whole.at(2.0).cost(z)
+    assert np.isclose(cost - masked.at(2.0).cost(z), missing, rtol=0, atol=eps(20) * float(cost))
     assert (masked.measured, whole.measured) == (5, 6)
     components = Pairs.of_components(
         whole.pairs.inputs[:, :2], whole.pairs.targets[:, 1:], components=([0, 2], [1]), widths=(3, 2),
@@ -151,12 +153,8 @@ def test_a_linear_layer_is_ridge_regression_at_a_reduced_precision():
     assert np.allclose(of.trained(found.z.weights).layers[0].weight, weight.T, atol=1e-6)
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize(
-    "weights", [pytest.param("constant", marks=SLOW), "piecewise", pytest.param("elements", marks=SLOW)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["constant", "piecewise", "elements"])
 def test_refined_layers_converge(weights):
     """The forward pass at the solver's order, here 2, and the action of a path that errs at the first, for an error
     stands at the end of its layer. At the continuum R_f N/T it approaches ½ ∫ R_f |dx/dt − F|² dt, here of
