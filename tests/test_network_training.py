@@ -98,6 +98,31 @@ def test_a_training_goes_on_from_its_file_bit_for_bit(road, tmp_path):
         fit(task(centred=True), road, checkpoint=path, resume=True)
 
 
+def test_force_keeps_the_old_file_until_there_is_a_new_one(tmp_path):
+    path, road = tmp_path / "training.nc", RESUMED["descent"]
+    path.write_text("precious", "utf-8")
+    with pytest.raises(ValueError, match="The first stage gave weights that are not finite"):
+        fit(task(), Descent(optax.sgd(1e300), stages=2), checkpoint=path, force=True)
+    assert path.read_text("utf-8") == "precious"
+    fit(task(), road, checkpoint=path, force=True)
+    assert fit(task(), road, checkpoint=path, resume=True).history.ratio.size == 4
+
+
+def test_a_file_that_another_training_began_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    path, advance = tmp_path / "training.nc", Descent.advance
+
+    def meanwhile(self, action, state, stage):
+        path.write_text("precious", "utf-8")
+        return advance(self, action, state, stage)
+
+    monkeypatch.setattr(Descent, "advance", meanwhile)
+    with pytest.raises(FileExistsError, match="exists already"):
+        fit(task(), RESUMED["descent"], checkpoint=path)
+    assert path.read_text("utf-8") == "precious"
+    with pytest.raises(FileNotFoundError, match="the folder .* does not exist"):
+        fit(task(), RESUMED["descent"], checkpoint=tmp_path / "nowhere" / "training.nc")
+
+
 @pytest.mark.parametrize("content", [b"", b"no file of ours", b"\x89HDF\r\n\x1a\n" + bytes(500)])
 def test_a_foreign_or_damaged_file_is_named(content, tmp_path):
     path = tmp_path / "training.nc"
