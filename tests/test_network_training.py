@@ -119,8 +119,18 @@ def test_a_file_that_another_training_began_meanwhile_is_not_replaced(tmp_path, 
     with pytest.raises(FileExistsError, match="exists already"):
         fit(task(), RESUMED["descent"], checkpoint=path)
     assert path.read_text("utf-8") == "precious"
-    with pytest.raises(FileNotFoundError, match="the folder .* does not exist"):
+    with pytest.raises(FileNotFoundError, match="the folder"):
         fit(task(), RESUMED["descent"], checkpoint=tmp_path / "nowhere" / "training.nc")
+
+
+def test_a_settled_training_stays_as_it_is_when_gone_on_with(tmp_path):
+    road, path = Descent(optax.sgd(0.0), stages=6), tmp_path / "training.nc"
+    with pytest.warns(UserWarning, match="hardly better than a constant"):
+        found = fit(task(), road, checkpoint=path)
+    with pytest.warns(UserWarning, match="hardly better than a constant"):
+        again = fit(task(), road, checkpoint=path, resume=True)
+    for each in (found, again):
+        assert each.ending is Ending.settled and each.history.ratio.size == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"no file of ours", b"\x89HDF\r\n\x1a\n" + bytes(500)])

@@ -57,6 +57,9 @@ def fit(
         state, best, rows = kept.start(state, best, resume=resume)
     past, ending = (rows[-1]["seconds"] if rows else 0.0), Ending.finished
     for stage in range(len(rows), ratios.size):
+        if _still(rows):
+            ending = Ending.settled
+            break
         after, cost, steps = road.advance(action, state, stage)
         weights = road.weights(after)
         if not _finite(weights, cost):
@@ -71,9 +74,6 @@ def fit(
             kept.write(state, best, rows)
         if progress is not None:
             progress(row | {"stage": stage, "stages": ratios.size})
-        if _still(rows):
-            ending = Ending.settled
-            break
     if not rows:
         raise ValueError("The first stage gave weights that are not finite: the action is not finite where it begins.")
     trained = Trained(
