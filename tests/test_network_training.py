@@ -11,7 +11,19 @@ from test_networks import leaves
 
 from deepest import Ladder
 from deepest.minimise import LBFGS, Conjugate
-from deepest.networks import Annealed, Descent, Ending, NetworkAction, Pairs, Strong, fit, perceptron
+from deepest.networks import (
+    Annealed,
+    Descent,
+    Elman,
+    Ending,
+    LayerMap,
+    NetworkAction,
+    Pairs,
+    Recurrent,
+    Strong,
+    fit,
+    perceptron,
+)
 
 ROADS = {
     "annealed": Annealed(Ladder(0.1, 10.0, 3), steps=6),
@@ -168,6 +180,13 @@ def test_a_ladder_begun_too_low_on_a_plain_chain_collapses_and_says_so():
     with pytest.warns(UserWarning, match="hardly better than a constant output: .*begin the ladder higher"):
         found = fit(of, Annealed(Ladder(1e-3, 10.0, 4), steps=6, strong=False))
     assert found.collapsed and found.history.level[0] < 0.1
+
+
+def test_held_out_pairs_have_outputs_like_the_training_pairs():
+    network = LayerMap([Recurrent(Elman(2, 2, key=KEYS[0]), 2)])
+    of = NetworkAction(network, Pairs(np.ones((4, 3, 2)), np.ones((4, 3, 2))))
+    with pytest.raises(ValueError, match="must make outputs as of the training pairs"):
+        fit(of, RESUMED["strong"], held_out=Pairs(np.ones((4, 5, 2)), np.ones((4, 5, 2))))
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def fit(
     """
     road = Annealed() if road is None else road
     ratios, began = road.ratios(), time.perf_counter()
-    held = None if held_out is None else NetworkAction(action.network, held_out, cost=action.cost)
+    held = None if held_out is None else _held(action, held_out)
     state = road.begin(action)
     kept = None if checkpoint is None else Checkpoint(checkpoint, action, road, state, force)
     best, rows = road.weights(state), []
@@ -87,6 +87,16 @@ def fit(
     if trained.collapsed:
         warnings.warn(_collapse(trained), stacklevel=2)
     return trained
+
+
+def _held(action: NetworkAction, pairs: Pairs) -> NetworkAction:
+    held = NetworkAction(action.network, pairs, cost=action.cost)
+    if held.shape != action.shape:
+        raise ValueError(
+            f"Of held-out pairs the network must make outputs as of the training pairs, {action.shape}; it makes "
+            f"{held.shape} of inputs {pairs.inputs.shape[1:]}."
+        )
+    return held
 
 
 def _best(rows: list[dict]) -> int:
