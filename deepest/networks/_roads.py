@@ -93,6 +93,7 @@ class Strong(AbstractRoad):
     """The strong constraint: Gauss–Newton on the weights alone, by forward passes and costates, the network exact.
 
     Inputs with noise are unknowns also here. `stages` of `steps` each; it stops early where nothing changes any more.
+    Raises `ValueError` where `form` does not go to R_f = ∞.
     """
 
     stages: int = 12
@@ -103,6 +104,8 @@ class Strong(AbstractRoad):
         return np.full(self.stages, np.inf)
 
     def begin(self, action):
+        if self.form.scaled:
+            raise ValueError(f"{type(self.form).__name__} does not go to R_f/R_m = inf; use form=Representers().")
         return _Place.start(action)
 
     def advance(self, action, state, stage):
