@@ -135,7 +135,7 @@ class _Descending(eqx.Module):
 class Descent(AbstractRoad):
     """The strong constraint by a first-order optimiser of optax, on batches of pairs, with costates as gradients.
 
-    The gradient is ∂A/∂W_l = −p_{l+1} · ∂f_l/∂W_l with p backpropagated from the last layer, of the mean over a batch
+    The gradient is ∂A/∂W_l = −p_l · ∂f_l/∂W_l with p backpropagated from the last layer, of the mean over a batch
     and of the prior's share in it. A stage is `epochs` passes through all pairs, in an order that `seed` decides;
     `batch` None takes all pairs at once.
     """
