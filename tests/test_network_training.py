@@ -196,3 +196,9 @@ def test_training_goes_through_images_and_recurrent_layers():
         found = fit(of, Annealed(Ladder(1.0, 10.0, 2), steps=4, strong=False), held_out=of.pairs)
         before = of.at(10.0).cost(of.start())
         assert found.history.action[-1] < before and np.isclose(found.history.held_out_error, found.history.error).all()
+
+
+def test_of_a_single_pair_no_collapse_is_told():
+    single = NetworkAction(perceptron([2, 2], key=KEYS[0]), Pairs(np.ones((1, 2)), np.full((1, 2), 0.5)), decay=1e-6)
+    found = fit(single, Descent(optax.sgd(0.1), stages=2, epochs=50))
+    assert np.isnan(found.baseline[0]) and not found.collapsed
