@@ -34,8 +34,8 @@ def momenta(action: NetworkAction, z: Joint, ratio: ArrayLike) -> Momenta:
 
     with e_l an error added to layer l: backpropagation, p_F = −∂Φ/∂x_F and p_l = Df_{l+1}(x_l)ᵀ p_{l+1}, of a forward
     pass from the inputs of z. At a minimum over the states both are the same at every R_f, and
-    ∂A/∂W_l = −p_l · ∂f_l/∂W_l. A layer without weights belongs to the one with which the action joins it, and has no momentum of its
-    own. They have the layers' shapes, (M, …). Source: [abarbanel2018].
+    ∂A/∂W_l = −p_l · ∂f_l/∂W_l. A layer without weights belongs to the one with which the action joins it, and has no
+    momentum of its own. They have the layers' shapes, (M, …). Source: [abarbanel2018].
     """
     return _momenta(action.at(ratio), z)
 
