@@ -66,3 +66,13 @@ def test_a_long_axis_keeps_its_diagonal_only():
     x = samples["w"][1]
     found = of.inverse({"w": jnp.asarray(0.5)})({"w": x})["w"]
     assert np.allclose(found, x / (of.scale["w"] * of.factors["w"][0] + 0.5), rtol=1e-12)
+
+
+@pytest.mark.float32
+@pytest.mark.parametrize("share", [0.3, 0.48, 0.5, 0.6])
+def test_samples_near_underflow_leave_the_shift_alone(share):
+    """Layers whose influence vanishes, as at the front of a deep chain of saturating ones, still have their prior."""
+    size = float(jnp.finfo(jnp.result_type(float)).tiny) ** share
+    samples = {"w": size * jax.random.normal(jax.random.key(0), (8, 4, 4))}
+    inverse = Kronecker.of(samples, {"w": False}).inverse({"w": jnp.asarray(2.0)})
+    assert np.allclose(inverse({"w": jnp.full((4, 4), 1e-3)})["w"], 5e-4, rtol=1e-3)

@@ -25,6 +25,7 @@ from deepest.networks import (
     Pairs,
     Piecewise,
     Recurrent,
+    Strong,
     fit,
     perceptron,
 )
@@ -141,3 +142,19 @@ def test_conjugate_at_infinity_is_no_result():
     assert jnp.isfinite(solve(of.at(1.0), of.start()))
     assert Annealed(Ladder(1.0, 10.0, 3), strong=False, form=Conjugate()).begin(of).z.weights is not None
     assert jax.tree.leaves(of.start().weights)
+
+
+@pytest.mark.parametrize("decay", [np.inf, np.nan, -1.0, np.ones(2)])
+def test_decay_is_one_finite_number(decay):
+    with pytest.raises(ValueError, match="decay is an inverse variance"):
+        NetworkAction(LayerMap([dense(3, 2)]), Pairs(ONES, np.ones((4, 2))), decay=decay)
+
+
+def test_the_prior_of_inputs_has_a_finite_mean():
+    with pytest.raises(ValueError, match="The mean of input_prior is finite"):
+        Pairs(HOLES, LABELS, input_prior=(np.nan, 1.0))
+
+
+def test_the_strong_constraint_needs_a_form_that_goes_there():
+    with pytest.raises(ValueError, match="Conjugate does not go to"):
+        fit(of_network(LayerMap([dense(3, 2)])), Strong(form=Conjugate()))

@@ -11,7 +11,19 @@ from test_networks import leaves
 
 from deepest import Ladder
 from deepest.minimise import LBFGS, Conjugate
-from deepest.networks import Annealed, Descent, Ending, NetworkAction, Pairs, Strong, fit, perceptron
+from deepest.networks import (
+    Annealed,
+    Descent,
+    Elman,
+    Ending,
+    LayerMap,
+    NetworkAction,
+    Pairs,
+    Recurrent,
+    Strong,
+    fit,
+    perceptron,
+)
 
 ROADS = {
     "annealed": Annealed(Ladder(0.1, 10.0, 3), steps=6),
@@ -98,6 +110,41 @@ def test_a_training_goes_on_from_its_file_bit_for_bit(road, tmp_path):
         fit(task(centred=True), road, checkpoint=path, resume=True)
 
 
+def test_force_keeps_the_old_file_until_there_is_a_new_one(tmp_path):
+    path, road = tmp_path / "training.nc", RESUMED["descent"]
+    path.write_text("precious", "utf-8")
+    with pytest.raises(ValueError, match="The first stage gave weights that are not finite"):
+        fit(task(), Descent(optax.sgd(1e300), stages=2), checkpoint=path, force=True)
+    assert path.read_text("utf-8") == "precious"
+    fit(task(), road, checkpoint=path, force=True)
+    assert fit(task(), road, checkpoint=path, resume=True).history.ratio.size == 4
+
+
+def test_a_file_that_another_training_began_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    path, advance = tmp_path / "training.nc", Descent.advance
+
+    def meanwhile(self, action, state, stage):
+        path.write_text("precious", "utf-8")
+        return advance(self, action, state, stage)
+
+    monkeypatch.setattr(Descent, "advance", meanwhile)
+    with pytest.raises(FileExistsError, match="exists already"):
+        fit(task(), RESUMED["descent"], checkpoint=path)
+    assert path.read_text("utf-8") == "precious"
+    with pytest.raises(FileNotFoundError, match="the folder"):
+        fit(task(), RESUMED["descent"], checkpoint=tmp_path / "nowhere" / "training.nc")
+
+
+def test_a_settled_training_stays_as_it_is_when_gone_on_with(tmp_path):
+    road, path = Descent(optax.sgd(0.0), stages=6), tmp_path / "training.nc"
+    with pytest.warns(UserWarning, match="hardly better than a constant"):
+        found = fit(task(), road, checkpoint=path)
+    with pytest.warns(UserWarning, match="hardly better than a constant"):
+        again = fit(task(), road, checkpoint=path, resume=True)
+    for each in (found, again):
+        assert each.ending is Ending.settled and each.history.ratio.size == 3
+
+
 @pytest.mark.parametrize("content", [b"", b"no file of ours", b"\x89HDF\r\n\x1a\n" + bytes(500)])
 def test_a_foreign_or_damaged_file_is_named(content, tmp_path):
     path = tmp_path / "training.nc"
@@ -135,6 +182,13 @@ def test_a_ladder_begun_too_low_on_a_plain_chain_collapses_and_says_so():
     assert found.collapsed and found.history.level[0] < 0.1
 
 
+def test_held_out_pairs_have_outputs_like_the_training_pairs():
+    network = LayerMap([Recurrent(Elman(2, 2, key=KEYS[0]), 2)])
+    of = NetworkAction(network, Pairs(np.ones((4, 3, 2)), np.ones((4, 3, 2))))
+    with pytest.raises(ValueError, match="must make outputs as of the training pairs"):
+        fit(of, RESUMED["strong"], held_out=Pairs(np.ones((4, 5, 2)), np.ones((4, 5, 2))))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["convolution", "recurrent", "entry"])
 def test_training_goes_through_images_and_recurrent_layers(kind):
@@ -147,3 +201,9 @@ def test_training_goes_through_images_and_recurrent_layers(kind):
     found = fit(of, Annealed(Ladder(10.0, 10.0, 3), steps=6), held_out=given)
     assert found.history.error[-1] < 0.5 * found.baseline[0]
     assert np.isclose(found.history.held_out_error, found.history.error).all()
+
+
+def test_of_a_single_pair_no_collapse_is_told():
+    single = NetworkAction(perceptron([2, 2], key=KEYS[0]), Pairs(np.ones((1, 2)), np.full((1, 2), 0.5)), decay=1e-6)
+    found = fit(single, Descent(optax.sgd(0.1), stages=2, epochs=50))
+    assert np.isnan(found.baseline[0]) and not found.collapsed

@@ -145,6 +145,12 @@ def test_a_training_that_cannot_be_is_refused(name, here):
     assert Path("foreign.nc").read_text("utf-8") == "precious"
 
 
+def test_force_deletes_nothing_where_there_is_nothing_to_train(here):
+    Path("training.nc").write_text("precious", "utf-8")
+    refused(deepest("bars", "--pairs", 201, "--force"), "1 to 200 training pairs; received pairs=201")
+    assert Path("training.nc").read_text("utf-8") == "precious"
+
+
 def test_scikit_learn_is_asked_for_where_it_is_missing(here, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(sys.modules, "deepest.io._scikit", raising=False)

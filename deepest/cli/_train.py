@@ -82,7 +82,7 @@ def train(
     road = next(iter(example.roads)) if road is None else road
     scores = patiently(lambda: networks.plain_classifiers(example.action.pairs, example.held_out))
     with learning(scores[-1].error) as lesson:
-        trained = patiently(lambda: _fitted(example, road, files.run, resume, lesson))
+        trained = patiently(lambda: _fitted(example, road, files.run, resume, force, lesson))
         if plots:
             lesson.say("drawing")
             with asking():
@@ -94,17 +94,17 @@ def train(
 
 
 def _files(output: Path, plots: bool, resume: bool, force: bool) -> Outputs:
-    """The files to write, checked; one that is to be replaced is gone."""
+    """The files to write, checked."""
     files = Outputs.of(output, ("curve",) if plots else ())
     if resume and not output.is_file():
         raise Refusal(f"{output} does not exist, so that there is nothing to resume; leave out --resume.")
     files.check(force=force or resume, numbers=100_000)
-    if not resume:
-        output.unlink(missing_ok=True)
     return files
 
 
-def _fitted(example: networks.Example, road: str, path: Path, resume: bool, lesson: Lesson) -> networks.Trained:
+def _fitted(
+    example: networks.Example, road: str, path: Path, resume: bool, force: bool, lesson: Lesson
+) -> networks.Trained:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -115,6 +115,7 @@ def _fitted(example: networks.Example, road: str, path: Path, resume: bool, less
                 progress=lesson,
                 checkpoint=path,
                 resume=resume,
+                force=force,
             )
         except (ValueError, OSError) as error:
             # What is about the file is the user's, all else a mistake of ours.

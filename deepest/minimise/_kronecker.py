@@ -65,6 +65,8 @@ def _each(function: Callable, stacked: bool, axis: int = 0) -> Callable:
 def _factors(samples: Float[Array, "sample ..."]) -> tuple[list[Array], Float[Array, ""]]:
     """F_i for each axis, and m."""
     mean, shape = jnp.mean(samples**2), samples.shape[1:]
+    # What is this small leaves nothing of m · m⁻¹ (or of its parts) but underflow: it has no influence.
+    mean = jnp.where(mean > jnp.sqrt(jnp.finfo(mean.dtype).tiny), mean, jnp.zeros_like(mean))
     unit = jnp.where(mean > 0, mean, jnp.ones_like(mean))
     factors = []
     for axis, size in enumerate(shape):

@@ -70,7 +70,7 @@ class NetworkAction(eqx.Module):
         centred: bool = False,
     ):
         dtype = np.dtype(jnp.result_type(float))
-        if not np.asarray(decay) >= 0:
+        if np.shape(decay) or not 0 <= np.asarray(decay) < np.inf:
             raise ValueError(f"decay is an inverse variance, zero or more; received {decay}.")
         self.network, self.pairs, self.cost = network, pairs, cost
         self.runs = network.runs(pairs.inputs.shape[1:], dtype)

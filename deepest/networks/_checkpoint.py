@@ -27,12 +27,20 @@ class Checkpoint:
     road: Any
     state: PyTree[Array]
 
+    force: bool = False
+
     def start(self, state: PyTree[Array], best: PyTree[Array], *, resume: bool) -> tuple[Any, Any, list[dict]]:
         """State, best weights and history to begin with: those given, or the file's."""
-        if not Path(self.path).exists():
+        folder = Path(self.path).parent
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{self.path} cannot be written: the folder {folder} does not exist.")
+        if not Path(self.path).exists() or (self.force and not resume):
             return state, best, []
         if not resume:
-            raise FileExistsError(f"{self.path} exists already; go on with resume=True, or choose another name.")
+            raise FileExistsError(
+                f"{self.path} exists already; go on with resume=True, choose another name, or begin anew with "
+                "force=True."
+            )
         groups, attributes = read_tree(self.path)
         if attributes.get("format") != _FORMAT:
             raise ValueError(f"{self.path} is not a training that deepest saved.")
@@ -49,7 +57,8 @@ class Checkpoint:
         history = {name: (("stage",), np.array([row[name] for row in rows]), {}) for name in rows[0]}
         groups = {"state": _leaves(state), "best": _leaves(best), "history": history}
         attributes = {"format": _FORMAT, "fingerprint": self._fingerprint()}
-        write_tree(self.path, groups, attributes, force=True)
+        # The first stage takes the place of nothing, not even of what another process began to write meanwhile.
+        write_tree(self.path, groups, attributes, force=self.force or len(rows) > 1)
 
     def _fingerprint(self) -> str:
         """A digest of everything that the training depends on."""

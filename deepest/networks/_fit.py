@@ -30,6 +30,7 @@ def fit(
     progress: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    force: bool = False,
 ) -> Trained:
     """Train the network of an action on its pairs, from the weights that it has.
 
@@ -38,22 +39,27 @@ def fit(
     - `held_out`: pairs on which every stage is judged, by a forward pass; training does not see them.
     - `progress`: is given every stage's row of the history, and the number of `stages`.
     - `checkpoint`: a NetCDF file, rewritten after every stage, from which `resume=True` goes on with the same action
-      and road, to the same result bit for bit. It needs the extra `io`.
+      and road, to the same result bit for bit. With `force` a file that exists is replaced after the first stage, and
+      not before. It needs the extra `io`.
 
     A stage that gives weights that are not finite ends the training with those before it. Warns where the forward pass
     ends hardly better than a constant. Raises `ValueError` for held-out pairs that do not fit the network, and for a
-    checkpoint of another training; `FileExistsError` for one that exists, unless `resume`.
+    checkpoint of another training; `FileExistsError` for one that exists, unless `resume` or
+    `force`, and `FileNotFoundError` where its folder does not.
     """
     road = Annealed() if road is None else road
     ratios, began = road.ratios(), time.perf_counter()
-    held = None if held_out is None else NetworkAction(action.network, held_out, cost=action.cost)
+    held = None if held_out is None else _held(action, held_out)
     state = road.begin(action)
-    kept = None if checkpoint is None else Checkpoint(checkpoint, action, road, state)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, action, road, state, force)
     best, rows = road.weights(state), []
     if kept is not None:
         state, best, rows = kept.start(state, best, resume=resume)
     past, ending = (rows[-1]["seconds"] if rows else 0.0), Ending.finished
     for stage in range(len(rows), ratios.size):
+        if _still(rows):
+            ending = Ending.settled
+            break
         after, cost, steps = road.advance(action, state, stage)
         weights = road.weights(after)
         if not _finite(weights, cost):
@@ -68,9 +74,6 @@ def fit(
             kept.write(state, best, rows)
         if progress is not None:
             progress(row | {"stage": stage, "stages": ratios.size})
-        if _still(rows):
-            ending = Ending.settled
-            break
     if not rows:
         raise ValueError("The first stage gave weights that are not finite: the action is not finite where it begins.")
     trained = Trained(
@@ -84,6 +87,16 @@ def fit(
     if trained.collapsed:
         warnings.warn(_collapse(trained), stacklevel=2)
     return trained
+
+
+def _held(action: NetworkAction, pairs: Pairs) -> NetworkAction:
+    held = NetworkAction(action.network, pairs, cost=action.cost)
+    if held.shape != action.shape:
+        raise ValueError(
+            f"Of held-out pairs the network must make outputs as of the training pairs, {action.shape}; it makes "
+            f"{held.shape} of inputs {pairs.inputs.shape[1:]}."
+        )
+    return held
 
 
 def _best(rows: list[dict]) -> int:

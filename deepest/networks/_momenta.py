@@ -13,7 +13,7 @@ class Momenta(eqx.Module):
     """Momenta p of M pairs, in units of action over state.
 
     `runs` holds those of layers of one shape side by side, (M, count, …): of a `ContinuousNetwork` without maps before
-    and after it one array (M, N, D). `first` is Df_0(x_0)ᵀ p_1 (M, …), and `demanded` R_i (x_0 − y_0), zero where an
+    and after it one array (M, N, D). `first` is Df_1(x_0)ᵀ p_1 (M, …), and `demanded` R_i (x_0 − y_0), zero where an
     input is exact: a stationary path has first = demanded where it is not.
     """
 
@@ -32,10 +32,10 @@ def momenta(action: NetworkAction, z: Joint, ratio: ArrayLike) -> Momenta:
 
         p_l = R_f r_l (x_l − f_l(x_{l−1})),   and where the network is exact   p_l = −∂Φ/∂e_l
 
-    with e_l an error added to layer l: backpropagation, p_F = −∂Φ/∂x_F and p_l = Df_l(x_l)ᵀ p_{l+1}, of a forward pass
-    from the inputs of z. At a minimum over the states both are the same at every R_f, and ∂A/∂W_l = −p_l · ∂f_l/∂W_l.
-    A layer without weights belongs to the one with which the action joins it, and has no momentum of its own.
-    They have the layers' shapes, (M, …). Source: [abarbanel2018].
+    with e_l an error added to layer l: backpropagation, p_F = −∂Φ/∂x_F and p_l = Df_{l+1}(x_l)ᵀ p_{l+1}, of a forward
+    pass from the inputs of z. At a minimum over the states both are the same at every R_f, and
+    ∂A/∂W_l = −p_l · ∂f_l/∂W_l. A layer without weights belongs to the one with which the action joins it, and has no
+    momentum of its own. They have the layers' shapes, (M, …). Source: [abarbanel2018].
     """
     return _momenta(action.at(ratio), z)
 
@@ -50,7 +50,7 @@ def _momenta(problem: NetworkProblem, z: Joint) -> Momenta:
 
 
 def _backward(problem: NetworkProblem, weights, states: Along, errors: Along, stiff: Along, datum: Datum):
-    """Df_0(x_0)ᵀ p_1 and the momenta of one pair, run by run from the last."""
+    """Df_1(x_0)ᵀ p_1 and the momenta of one pair, run by run from the last."""
     end = lambda x: problem.end(x.ravel(), datum.target, datum.weight)
     before = [states.first, *(along[-1] for along in states.runs)]
     costate, found = -jax.grad(end)(before[-1]), []

@@ -44,6 +44,8 @@ class Pairs(eqx.Module):
         self.input_prior = None
         if input_prior is not None:
             mean, deviation = input_prior
+            if not np.isfinite(np.asarray(mean, dtype)).all():
+                raise ValueError(f"The mean of input_prior is finite; received {mean}.")
             self.input_prior = np.asarray(mean, dtype), _positive("The deviation of input_prior", deviation)
         self._check()
 

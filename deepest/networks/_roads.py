@@ -93,6 +93,7 @@ class Strong(AbstractRoad):
     """The strong constraint: Gauss–Newton on the weights alone, by forward passes and costates, the network exact.
 
     Inputs with noise are unknowns also here. `stages` of `steps` each; it stops early where nothing changes any more.
+    Raises `ValueError` where `form` does not go to R_f = ∞.
     """
 
     stages: int = 12
@@ -103,6 +104,8 @@ class Strong(AbstractRoad):
         return np.full(self.stages, np.inf)
 
     def begin(self, action):
+        if self.form.scaled:
+            raise ValueError(f"{type(self.form).__name__} does not go to R_f/R_m = inf; use form=Representers().")
         return _Place.start(action)
 
     def advance(self, action, state, stage):
@@ -132,7 +135,7 @@ class _Descending(eqx.Module):
 class Descent(AbstractRoad):
     """The strong constraint by a first-order optimiser of optax, on batches of pairs, with costates as gradients.
 
-    The gradient is ∂A/∂W_l = −p_{l+1} · ∂f_l/∂W_l with p backpropagated from the last layer, of the mean over a batch
+    The gradient is ∂A/∂W_l = −p_l · ∂f_l/∂W_l with p backpropagated from the last layer, of the mean over a batch
     and of the prior's share in it. A stage is `epochs` passes through all pairs, in an order that `seed` decides;
     `batch` None takes all pairs at once.
     """

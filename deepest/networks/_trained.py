@@ -67,7 +67,8 @@ class Trained:
     @property
     def collapsed(self) -> bool:
         """Whether the forward pass predicts the training pairs hardly better than a constant."""
-        return not self.history.error[-1] < _COLLAPSED * self.baseline[0]
+        # Targets that do not vary, as of a single pair, have no unit of error, and say nothing of it.
+        return not np.isnan(self.baseline[0]) and not self.history.error[-1] < _COLLAPSED * self.baseline[0]
 
     @property
     def report(self) -> str:

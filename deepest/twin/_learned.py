@@ -133,7 +133,7 @@ def _yardstick(twin: PerceptronTwin, climbed: Climbed, options: dict[str, Any]) 
         return float("nan")
     start, members = twin.action.start(twin.truth), climbed.levels.shape[1]
     empty = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), start)
-    ratios = climbed.ratios[-1] * np.logspace(-1.0, 0.0, climbed.ratios.size)
+    ratios = climbed.ratios[-1] * np.logspace(0.0, -1.0, climbed.ratios.size)[::-1]
     found = climb(twin.action, [start] + [empty] * (members - 1), ratios, held_out=twin.held_out, **options)
     return float(found.levels[-1, 0])
 
