@@ -68,14 +68,14 @@ annealed = networks.fit(example.action, road, held_out=example.held_out)
 print(annealed.report)
 
 h = annealed.history
-assert h.action[1] < h.action[-1] and h.error[1] > h.error[-1]
+assert h.action[1] < 1.5 * h.action[-1] and h.error[1] > h.error[-1]
 assert h.held_out_loss[1:3].min() < strong.history.held_out_loss[-1]
 assert np.isinf(h.ratio[-1]) and not annealed.collapsed
 
 # %% [markdown]
-# A small action is no evidence that the map is learned: on the second rung it is smaller than at $R_f = \infty$, and
-# yet some of the *training* images are called by a wrong name. In return the forward pass is less sure of itself there,
-# and its log-loss on held-out images is lower than that of the strong constraint.
+# A small action is no evidence that the map is learned: on the second rung it is about what it is at $R_f = \infty$,
+# and yet some of the *training* images are called by a wrong name. In return the forward pass is less sure of itself
+# there, and its log-loss on held-out images is lower than that of the strong constraint.
 #
 # ## Beside plain classifiers
 

@@ -18,7 +18,7 @@ def pytest_configure(config):
     jax.config.update("jax_numpy_rank_promotion", "raise")
     if not config.option.float32 and config.option.markexpr == "not slow":
         # Most of a quick test is the compiler's work, and the most of that is to make fast what runs once. What is
-        # slow or in float32 is compiled as it is elsewhere, and so are notebooks.
+        # slow or in float32 is compiled as it is elsewhere.
         jax.config.update("jax_disable_most_optimizations", True)
     jaxtyping.install_import_hook("deepest", "beartype.beartype")
 

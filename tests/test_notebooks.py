@@ -76,6 +76,7 @@ def test_a_notebook_runs(name, figures, tmp_path):
     command = [sys.executable, "-W", "error", "-c", RUN, str(FOLDER / f"{name}.py")]
     packages = os.pathsep.join([str(FOLDER.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": packages, "PYTHONIOENCODING": "utf-8"}
+    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # as in quick tests, for their sake
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=SECONDS, check=False
     )

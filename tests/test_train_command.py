@@ -93,6 +93,7 @@ def test_a_training_is_gone_on_with(here, monkeypatch):
     refused(other, "part.nc is of another training")
 
 
+@pytest.mark.slow
 def test_few_digits_are_trained_and_tabled(here):
     result = deepest("digits", "--road", "descent", "--pairs", 100, "--layers", 3)
     assert result.exit_code == 0, result.stderr

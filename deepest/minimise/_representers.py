@@ -47,7 +47,7 @@ class Representers(AbstractForm[Represented]):
     weights, whichever cost less. Memory is linear in samples × depth × width, and for C in `chunk` × outputs of those.
     """
 
-    iterations: int = 10
+    iterations: int = 30
     tolerance: float = 0.1
     probes: int = 8
     proximal: float = 100.0

@@ -39,9 +39,8 @@ class _Place(eqx.Module):
     damping: Float[Array, ""]
 
     @staticmethod
-    def start(action: NetworkAction) -> "_Place":
-        # Far from a minimum the linear model holds for short steps only.
-        return _Place(action.start(), jnp.ones_like(action.unit))
+    def start(action: NetworkAction, damping: float) -> "_Place":
+        return _Place(action.start(), jnp.full_like(action.unit, damping))
 
 
 class Annealed(AbstractRoad):
@@ -77,7 +76,7 @@ class Annealed(AbstractRoad):
                 f"This way to minimise goes up to R_f/R_m = {highest:.2g}, and the ladder to {ratio:.2g}; use "
                 "strong=False or fewer rungs, and Strong() afterwards, or form=Representers()."
             )
-        return _Place.start(action)
+        return _Place.start(action, 1e-2)
 
     def advance(self, action, state, stage):
         return _minimised(action.at(self.ratios()[stage]), self._minimiser(), state)
@@ -98,7 +97,7 @@ class Strong(AbstractRoad):
 
     stages: int = 12
     steps: int = 4
-    form: AbstractForm = Representers()
+    form: AbstractForm = Representers(iterations=10)
 
     def ratios(self):
         return np.full(self.stages, np.inf)
@@ -106,7 +105,8 @@ class Strong(AbstractRoad):
     def begin(self, action):
         if self.form.scaled:
             raise ValueError(f"{type(self.form).__name__} does not go to R_f/R_m = inf; use form=Representers().")
-        return _Place.start(action)
+        # Far from a minimum the linear model holds for short steps only.
+        return _Place.start(action, 1.0)
 
     def advance(self, action, state, stage):
         return _minimised(action.at(np.inf), DampedNewton(limit=self.steps, form=self.form), state)

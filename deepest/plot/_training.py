@@ -29,7 +29,7 @@ def training(trained: Trained, scores: Sequence[Score] = (), ax: Sequence[Axes] 
         one.set(xlabel="stage", ylabel=name, yscale="log")
         if np.any(own <= 0) or np.any(held <= 0):
             # No error at all has its place below the smallest one.
-            one.set_yscale("symlog", linthresh=_smallest(own, held), linscale=0.4)
+            one.set_yscale("symlog", linthresh=_decade(own, held), linscale=0.8)
             one.set_ylim(bottom=0.0)
         if np.isfinite(h.ratio).any():
             names = [f"{ratio:.2g}" if np.isfinite(ratio) else "∞" for ratio in h.ratio]
@@ -39,7 +39,7 @@ def training(trained: Trained, scores: Sequence[Score] = (), ax: Sequence[Axes] 
     return axes
 
 
-def _smallest(*series: np.ndarray) -> float:
-    """The smallest positive number of some series, where a scale that is logarithmic ends."""
+def _decade(*series: np.ndarray) -> float:
+    """The power of ten below the smallest positive number of some series, where a logarithmic scale ends."""
     together = np.concatenate(series)
-    return float(together[together > 0].min()) if (together > 0).any() else 1.0
+    return float(10.0 ** np.floor(np.log10(together[together > 0].min()))) if (together > 0).any() else 1.0
