@@ -107,7 +107,24 @@ def test_a_training_goes_on_from_its_file_bit_for_bit(road, tmp_path):
     with pytest.raises(FileExistsError, match="exists already; go on with resume=True"):
         fit(of, road, checkpoint=path)
     with pytest.raises(ValueError, match="is of another training"):
-        fit(task(centred=True), road, checkpoint=path, resume=True)
+        fit(task(centred=True), road, held_out=held, checkpoint=path, resume=True)
+
+
+def test_another_learning_rate_or_judge_is_another_training(tmp_path):
+    """Optax keeps its numbers in closures; the same ones in a new optimiser are the same training."""
+    road = lambda rate: Descent(optax.adam(optax.constant_schedule(rate)), stages=4, batch=10)
+    path, held = tmp_path / "training.nc", learnable(20, seed=1)
+    done = fit(task(), road(2e-2), held_out=held, checkpoint=path)
+    again = fit(task(), road(2e-2), held_out=held, checkpoint=path, resume=True)
+    assert (again.history.action == done.history.action).all()
+    for other, judge in ((road(3e-2), held), (road(2e-2), learnable(20, seed=2)), (road(2e-2), None)):
+        with pytest.raises(ValueError, match="is of another training"):
+            fit(task(), other, held_out=judge, checkpoint=path, resume=True)
+
+
+def test_a_road_has_a_stage():
+    with pytest.raises(ValueError, match="Strong has no stages"):
+        fit(task(), Strong(stages=0))
 
 
 def test_force_keeps_the_old_file_until_there_is_a_new_one(tmp_path):

@@ -12,8 +12,9 @@ import pytest
 import deepest as dp
 from deepest import twin
 from deepest.io import read_tree
-from deepest.minimise import Joint, Samples
-from deepest.networks import Climbed, ContinuousNetwork, Pairs, climb
+from deepest.minimise import LBFGS, Joint, Samples
+from deepest.networks import Climbed, ContinuousNetwork, CrossEntropy, NetworkAction, Pairs, climb
+from deepest.networks import perceptron as perceptron_of
 from deepest.twin import Baselines, Finer, finer, learn, perceptron, preserving
 
 
@@ -242,3 +243,14 @@ def test_held_out_pairs_must_fit(found):
     strange = Pairs(np.zeros((2, 10)), np.zeros((2, 9)))
     with pytest.raises(ValueError, match="Targets must have the shape"):
         climb(found.twin.action, found.twin.starts(1, key()), [1.0], held_out=strange)
+
+
+def test_a_ladder_is_climbed_where_it_means_something():
+    """Of a squared error, and as far as a minimiser goes."""
+    network = perceptron_of([2, 2], key=jax.random.key(0))
+    labels = NetworkAction(network, Pairs(np.ones((3, 2)), np.array([0, 1, 0])), cost=CrossEntropy())
+    with pytest.raises(ValueError, match="SquaredError; received CrossEntropy"):
+        climb(labels, [labels.start()], [1.0])
+    numbers = NetworkAction(network, Pairs(np.ones((3, 2)), np.ones((3, 2))))
+    with pytest.raises(ValueError, match="received inf"):
+        climb(numbers, [numbers.start()], [1.0, np.inf], minimiser=LBFGS())

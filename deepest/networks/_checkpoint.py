@@ -1,9 +1,13 @@
 """A training in one file, to go on with."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
+import inspect
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +28,9 @@ class Checkpoint:
 
     path: str | os.PathLike[str]
     action: Any
+    held: Any
     road: Any
     state: PyTree[Array]
-
     force: bool = False
 
     def start(self, state: PyTree[Array], best: PyTree[Array], *, resume: bool) -> tuple[Any, Any, list[dict]]:
@@ -61,15 +65,44 @@ class Checkpoint:
         write_tree(self.path, groups, attributes, force=self.force or len(rows) > 1)
 
     def _fingerprint(self) -> str:
-        """A digest of everything that the training depends on."""
+        """A digest of everything that the training depends on, and of the pairs that judge it."""
         digest = hashlib.sha256()
-        arrays, rest = eqx.partition((self.action, self.road, self.state), eqx.is_array)
-        for text in (str(jax.tree.structure(arrays)), eqx.tree_pformat(rest)):
-            # A function is known by its name; where it lies in memory differs from process to process.
+        arrays, rest = eqx.partition((self.action, self.held, self.road, self.state), eqx.is_array)
+        # A function is known by its name; where it lies in memory differs from process to process.
+        made = [part for leaf in jax.tree.leaves(rest) for part in _inside(leaf, set())]
+        for text in (str(jax.tree.structure(arrays)), eqx.tree_pformat(rest), *made):
             digest.update(re.sub(r" at 0x[0-9a-f]+", "", text).encode())
         for leaf in jax.tree.leaves(arrays):
             digest.update(np.asarray(leaf).tobytes())
         return digest.hexdigest()
+
+
+def _inside(value: Any, seen: set[int]) -> Iterator[str]:
+    """What a function is made of: its code and, wherever they lie in it, the numbers that it closes over, in which
+    optax keeps a learning rate."""
+    value = inspect.unwrap(value) if callable(value) else value
+    if id(value) in seen:
+        return
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (bool, int, float)):
+        # Schedules of optax turn a whole number that they close over into a float when they are first called.
+        yield repr(float(value))
+    elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        yield hashlib.sha256(np.asarray(value).tobytes()).hexdigest()
+    elif isinstance(value, (tuple, list, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _inside(part, seen)
+    elif isinstance(value, functools.partial):
+        yield from _inside((value.func, value.args, value.keywords), seen)
+    elif inspect.isfunction(value):
+        seen.add(id(value))
+        yield value.__qualname__
+        yield value.__code__.co_code.hex()
+        for cell in value.__closure__ or ():
+            # A cell is empty where what it names was never set.
+            with contextlib.suppress(ValueError):
+                yield from _inside(cell.cell_contents, seen)
 
 
 def _leaves(tree: PyTree[Array]) -> dict[str, tuple]:

@@ -12,8 +12,9 @@ from jaxtyping import Array, Float, Int, PyTree
 from deepest.ensemble import spread
 from deepest.minimise import AbstractMinimiser, DampedNewton, Joint, Representers
 from deepest.networks._action import NetworkAction, NetworkProblem
+from deepest.networks._end_cost import SquaredError
 from deepest.networks._pairs import Pairs
-from deepest.networks._roads import forward
+from deepest.networks._roads import forward, rung_ended
 
 
 class Climbed(eqx.Module):
@@ -75,6 +76,11 @@ def climb(
         raise ValueError(f"Ratios R_f/R_m are one or more numbers that ascend from above zero; received {ratios}.")
     if not starts:
         raise ValueError("A ladder is climbed from at least one start; received none.")
+    if not isinstance(action.cost, SquaredError):
+        raise ValueError(f"climb gives levels and errors of a SquaredError; received {type(action.cost).__name__}.")
+    highest = minimiser.highest(action.unit.dtype)
+    if ratios[-1] > highest:
+        raise ValueError(f"This way to minimise goes up to R_f/R_m = {highest:.2g}; received {ratios[-1]:.2g}.")
     judges = [NetworkAction(action.network, pairs, cost=action.cost) for pairs in (action.pairs, held_out) if pairs]
     problems = [judge.at(jnp.inf) for judge in judges]
     dtype = action.unit.dtype
@@ -92,9 +98,7 @@ def _climbed(problem: NetworkProblem, judges, members: _Member, precisions, mini
     def rung(carry, precision):
         z, damping = carry
         here = eqx.tree_at(lambda p: p.precision, problem, precision)
-        # A rung may have ended with much more damping than the next one needs.
-        damping = jnp.clip(damping, 1e-6, 1e2)
-        found = minimiser.minimise(here, here.settled(z), tolerance=tolerance, damping=damping, floor=1e-9)
+        found = rung_ended(here, minimiser, z, damping, tolerance)
         errors = [_error(judge, found.z.weights) for judge in judges]
         return (found.z, found.damping), (found.cost, errors[0], errors[-1], found.steps)
 

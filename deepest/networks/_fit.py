@@ -49,9 +49,11 @@ def fit(
     """
     road = Annealed() if road is None else road
     ratios, began = road.ratios(), time.perf_counter()
+    if not ratios.size:
+        raise ValueError(f"{type(road).__name__} has no stages: a training has at least one.")
     held = None if held_out is None else _held(action, held_out)
     state = road.begin(action)
-    kept = None if checkpoint is None else Checkpoint(checkpoint, action, road, state, force)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, action, held, road, state, force)
     best, rows = road.weights(state), []
     if kept is not None:
         state, best, rows = kept.start(state, best, resume=resume)

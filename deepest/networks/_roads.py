@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from deepest.anneal import Ladder
-from deepest.minimise import AbstractForm, AbstractMinimiser, DampedNewton, Joint, Representers, Samples
+from deepest.minimise import AbstractForm, AbstractMinimiser, DampedNewton, Joint, Representers, Samples, Solution
 from deepest.networks._action import NetworkAction, NetworkProblem
 
 
@@ -117,13 +117,19 @@ class Strong(AbstractRoad):
 
 @eqx.filter_jit
 def _minimised(problem: NetworkProblem, minimiser: AbstractMinimiser, place: _Place):
-    z = problem.settled(place.z)
     dtype = place.damping.dtype
     tolerance = jnp.maximum(jnp.asarray(1e-6, dtype), 10.0 * jnp.finfo(dtype).eps)
-    # A rung may have ended with much more damping than the next one needs.
-    damping = jnp.clip(place.damping, 1e-6, 1e2)
-    found = minimiser.minimise(problem, z, tolerance=tolerance, damping=damping, floor=1e-9)
+    found = rung_ended(problem, minimiser, place.z, place.damping, tolerance)
     return _Place(found.z, found.damping), found.cost, found.steps
+
+
+def rung_ended(
+    problem: NetworkProblem, minimiser: AbstractMinimiser, z: Joint, damping: Float[Array, ""], tolerance
+) -> Solution:
+    """The minimum at one R_f, from where the rung before ended."""
+    # That may have ended with much more damping than this one needs.
+    damping = jnp.clip(damping, 1e-6, 1e2)
+    return minimiser.minimise(problem, problem.settled(z), tolerance=tolerance, damping=damping, floor=1e-9)
 
 
 class _Descending(eqx.Module):
