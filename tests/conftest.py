@@ -1,6 +1,8 @@
 """How every test runs: double precision, nothing promoted silently, every annotated shape checked, no window opened."""
 
 import os
+import subprocess
+import sys
 
 import jax
 import jaxtyping
@@ -20,7 +22,17 @@ def pytest_configure(config):
         # Most of a quick test is the compiler's work, and the most of that is to make fast what runs once. What is
         # slow or in float32 is compiled as it is elsewhere.
         jax.config.update("jax_disable_most_optimizations", True)
+        quicker("--xla_cpu_use_fusion_emitters=false")
     jaxtyping.install_import_hook("deepest", "beartype.beartype")
+
+
+def quicker(flag):
+    """Give XLA a flag, for this process and the workers it starts; XLA ends a process for a flag that it lacks."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+    if flag not in os.environ.get("XLA_FLAGS", ""):
+        known = [sys.executable, "-c", "import jax; jax.devices()"]
+        if subprocess.run(known, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True).returncode == 0:
+            os.environ["XLA_FLAGS"] = flags
 
 
 def pytest_collection_modifyitems(config, items):

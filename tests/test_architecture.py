@@ -178,12 +178,13 @@ def a_room_says_what_it_is_and_what_it_uses():
     known = {room for room, _ in rooms()}
     for room, front in rooms():
         said = ast.get_docstring(front) or ""
-        used = {
+        imported = {
             node.module.split(".")[1]
             for _, _, tree in parsed(f"deepest/{room}")
             for node in nodes(tree, ast.ImportFrom)
             if node.module and node.module.startswith("deepest.")
-        } - {room}
+        }
+        used = imported & known - {room}
         closing = re.search(r"Uses ([^.]*)\.|imports nothing of deepest", said)
         if closing is None:
             yield f"deepest/{room}/__init__.py does not say which rooms it uses"

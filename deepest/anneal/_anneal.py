@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
+from deepest._program import program
 from deepest.action import Action, initial_paths
 from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
@@ -18,8 +19,8 @@ from deepest.minimise import AbstractMinimiser, Status
 # The lowest level is flat where one rung changes it by less than this, relative.
 _FLAT = 3e-4
 
-_advance = eqx.filter_jit(advance)
-_keep = eqx.filter_jit(Prune.keep)
+_advance = program(advance)
+_keep = program(Prune.keep)
 
 
 @dataclasses.dataclass(frozen=True)

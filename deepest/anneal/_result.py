@@ -6,11 +6,11 @@ from functools import cached_property
 from os import PathLike
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from deepest._program import program
 from deepest.action import Action
 from deepest.anneal import _archive
 from deepest.anneal._ladder import Ladder
@@ -228,7 +228,7 @@ class Result:
         return load(path, **pieces)
 
 
-@eqx.filter_jit
+@program
 def _strong(action: Action, z: BlockVector) -> Solution:
     minimiser = DampedNewton(form=PrimalDual())
     return minimiser.minimise(

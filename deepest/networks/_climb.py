@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from deepest._program import program
 from deepest.ensemble import spread
 from deepest.minimise import AbstractMinimiser, DampedNewton, Joint, Representers
 from deepest.networks._action import NetworkAction, NetworkProblem
@@ -93,7 +94,7 @@ def climb(
     return Climbed(ratios, levels, end.errors.T, end.held_out.T, end.steps.T, end.z.weights)
 
 
-@eqx.filter_jit
+@program
 def _climbed(problem: NetworkProblem, judges, members: _Member, precisions, minimiser, tolerance) -> _Member:
     def rung(carry, precision):
         z, damping = carry

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
+from deepest._program import program
 from deepest.anneal import Ladder
 from deepest.minimise import AbstractForm, AbstractMinimiser, DampedNewton, Joint, Representers, Samples, Solution
 from deepest.networks._action import NetworkAction, NetworkProblem
@@ -115,7 +116,7 @@ class Strong(AbstractRoad):
         return state.z.weights
 
 
-@eqx.filter_jit
+@program
 def _minimised(problem: NetworkProblem, minimiser: AbstractMinimiser, place: _Place):
     dtype = place.damping.dtype
     tolerance = jnp.maximum(jnp.asarray(1e-6, dtype), 10.0 * jnp.finfo(dtype).eps)
@@ -173,7 +174,7 @@ class Descent(AbstractRoad):
         return state.weights
 
 
-@eqx.filter_jit
+@program
 def _descended(problem: NetworkProblem, optimiser, state: _Descending, epochs: int, size: int, key):
     count = problem.data.expected.shape[0]
     batches = count // size
