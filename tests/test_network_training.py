@@ -30,9 +30,10 @@ ROADS = {
     "conjugate": Annealed(Ladder(0.1, 10.0, 4), steps=6, form=Conjugate(), strong=False),
     "lbfgs": Annealed(Ladder(0.1, 10.0, 4), minimiser=LBFGS(limit=100), strong=False),
     "strong": Strong(stages=4, steps=4),
+    "strong in batches": Strong(stages=3, steps=4, batch=10, passes=3),
     "descent": Descent(optax.adam(2e-2), stages=3, epochs=60, batch=10),
 }
-SLOW = ("annealed", "conjugate", "lbfgs", "strong")
+SLOW = ("annealed", "conjugate", "lbfgs", "strong", "strong in batches")
 
 
 def learnable(count=30, seed=0):
@@ -74,6 +75,20 @@ def test_strong_stages_never_go_up():
     assert last < float(of.at(jnp.inf).cost(of.start()))
 
 
+@pytest.mark.parametrize("noise", [None, 0.05], ids=["exact inputs", "noisy inputs"])
+def test_a_batch_of_all_pairs_is_a_step_on_all_pairs(noise):
+    """All alike, for a step's random signs belong to places and not to pairs."""
+    alike = learnable().take(np.full(30, 4))
+    pairs = Pairs(alike.inputs, alike.targets, noise=0.1, input_noise=noise)
+    of = NetworkAction(perceptron([2, 6, 2], key=KEYS[0]), pairs, decay=0.1)
+    batched, whole = Strong(stages=1, steps=1, batch=30, passes=1), Strong(stages=1, steps=1)
+    (one, cost, steps), (other, same, _) = (road.advance(of, road.begin(of), 0) for road in (batched, whole))
+    assert steps == 1
+    assert np.isclose(cost, same, rtol=1e-9)
+    for a, b in zip(leaves(one.z), leaves(other.z), strict=True):
+        assert np.allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
 class StoppedError(Exception):
     pass
 
@@ -86,7 +101,10 @@ def stop_after(stage):
     return progress
 
 
-RESUMED = {"descent": Descent(optax.adam(2e-2), stages=4, batch=10), "strong": Strong(stages=3, steps=2)}
+RESUMED = {
+    "descent": Descent(optax.adam(2e-2), stages=4, batch=10),
+    "strong": Strong(stages=2, steps=2, batch=10, passes=2),
+}
 
 
 @pytest.mark.parametrize("road", [pytest.param(r, marks=pytest.mark.slow if r == "strong" else ()) for r in RESUMED])

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from deepest.anneal import Ladder
 from deepest.io import read_digits
+from deepest.minimise import Representers
 from deepest.networks._action import NetworkAction
 from deepest.networks._continuous import ContinuousNetwork
 from deepest.networks._end_cost import CrossEntropy
@@ -82,7 +83,7 @@ def digits(*, pairs: int | None = None, layers: int | None = None, seed: int = 0
         held_out=held_out,
         roads={
             "descent": _descent(training.count, 32, stages=60, epochs=1, seed=seed),
-            "strong": Strong(stages=4, steps=6),
+            "strong": _strong(training.count, 128, seed=seed),
             "annealed": Annealed(Ladder(0.1, 10.0, 5), steps=6),
         },
         pictures=(8, 8),
@@ -124,6 +125,13 @@ def _first(pairs: Pairs, count: int | None) -> Pairs:
     if count is not None and not 1 <= count <= pairs.count:
         raise ValueError(f"There are 1 to {pairs.count} training pairs; received pairs={count}.")
     return pairs.take(slice(0, count))
+
+
+def _strong(pairs: int, batch: int, *, seed: int) -> Strong:
+    """Gauss–Newton on batches where there are several, and then on all pairs."""
+    return Strong(
+        stages=4, steps=2, form=Representers(iterations=5), batch=batch if pairs >= 4 * batch else None, seed=seed
+    )
 
 
 def _descent(pairs: int, batch: int, *, stages: int, epochs: int, seed: int) -> Descent:
