@@ -135,13 +135,13 @@ PARTS: dict[str, Callable[[], Iterator[dict]]] = {
 def main() -> None:
     """Parse, run, print, save after every row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[*PARTS])
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
     one_core()
     jax.config.update("jax_enable_x64", True)
     path = RESULTS / "twins.json"
     table = json.loads(path.read_text()) if path.exists() else {}
     table.pop("machine", None)
-    for part in parser.parse_args().parts:
+    for part in parser.parse_args().parts or PARTS:
         table[part] = []
         for one in PARTS[part]():
             table[part].append(one)

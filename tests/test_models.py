@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deepest.models import Estimable, Lorenz63, Lorenz96, Normal, Unknown
+from deepest.models import Estimable, Lorenz63, Lorenz96, Normal, Unknown, unknown_weights
 
 pytestmark = pytest.mark.float32
 # A handful of products and sums of numbers near 10: a few eps of the largest.
@@ -146,3 +146,31 @@ def test_an_unknown_with_neither_range_nor_prior_has_no_start(unknown):
     model = Estimable(Lorenz63(rho=unknown))
     with pytest.raises(ValueError, match="unknown rho has neither a finite range nor a prior"):
         model.draw(jax.random.key(0), varying=False)
+
+
+class Closed(eqx.Module):
+    """A known rate, and one that a network makes of the state."""
+
+    inside: eqx.nn.MLP
+    dimension: int = eqx.field(static=True, default=2)
+
+    def __call__(self, t, x, args):
+        return jnp.stack([-x[1], self.inside(x)[0]])
+
+
+def test_a_network_inside_a_model_is_filled_with_its_weights():
+    inside = eqx.nn.MLP(2, 1, 3, 1, activation=jnp.tanh, key=jax.random.key(0))
+    opened = Estimable(unknown_weights(Closed(inside), 0.5))
+    weights = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(eqx.filter(inside, eqx.is_inexact_array))])
+    assert len(opened.names) == weights.size == 13
+    assert opened.names[0] == "inside.layers.0.weight[0,0]"
+    np.testing.assert_allclose(opened(NOW, state(2), weights), Closed(inside)(NOW, state(2), None), rtol=RTOL)
+    mean, precision = opened.prior(varying=False)
+    assert (mean == 0.0).all() and (precision == 4.0).all()
+    drawn = jax.vmap(lambda key: opened.draw(key, varying=False))(jax.random.split(jax.random.key(1), 1000))
+    assert np.isclose(np.std(drawn), 0.5, rtol=0.02)
+
+
+def test_a_module_without_weights_cannot_be_learned():
+    with pytest.raises(ValueError, match="no arrays of floats in the Identity to be learned"):
+        unknown_weights(eqx.nn.Identity())

@@ -12,3 +12,4 @@ from deepest.models._lorenz import Lorenz96 as Lorenz96
 from deepest.models._unknown import Estimable as Estimable
 from deepest.models._unknown import Normal as Normal
 from deepest.models._unknown import Unknown as Unknown
+from deepest.models._unknown import unknown_weights as unknown_weights

@@ -87,6 +87,27 @@ class Unknown(eqx.Module):
         return self.lower.size
 
 
+def unknown_weights(module: Any, deviation: ArrayLike = 1.0) -> Any:
+    """A network to be learned inside a model: the module with an `Unknown` for every array of floats in it.
+
+    Each weight has the prior N(0, deviation²), with one scalar `deviation` in the weights' units, from which starting
+    values are drawn as well. `Estimate.model` is the model with the module's weights in place.
+    Raises `ValueError` where the module has no such array.
+    """
+    prior = Normal(0.0, deviation)
+
+    def one(leaf):
+        if not eqx.is_inexact_array(leaf):
+            return leaf
+        anywhere = np.full(leaf.shape, np.inf)
+        return Unknown(-anywhere, anywhere, prior=prior)
+
+    opened = jax.tree.map(one, module)
+    if not any(map(_is_unknown, jax.tree.leaves(opened, is_leaf=_is_unknown))):
+        raise ValueError(f"There are no arrays of floats in the {type(module).__name__} to be learned.")
+    return opened
+
+
 def as_parameter(value: ArrayLike | Unknown) -> Array | Unknown:
     """A model field's converter: numbers become arrays of the default float type, an `Unknown` stays."""
     if isinstance(value, Unknown):
