@@ -112,10 +112,9 @@ BAD = {
     "lbfgs at infinity": (lambda: fit(action("chain"), Annealed(minimiser=LBFGS())), "goes up to .*strong=False"),
     "descent with noise": (lambda: fit(action("chain", inputs="noisy"), adam()), "Descent takes inputs as exact"),
     "descent with NaN": (lambda: fit(action("chain", inputs="partly"), adam()), "Descent takes inputs as exact"),
-    "batch of a step": (
-        lambda: fit(action("chain"), Strong(batch=0)),
-        "A batch has 1 to 3 pairs; received batch=0",
-    ),
+    "batch of a step": (lambda: fit(action("chain"), Strong(batch=0)), "A batch has 1 to 3 pairs; received batch=0"),
+    "ratio": (lambda: action("chain").at(0.0), "R_f/R_m is positive; received 0.0"),
+    "another start": (lambda: action("chain").start(LayerMap([dense(3, 2)])), "same layers and widths as the action's"),
     "batch": (lambda: fit(action("chain"), adam(batch=4)), "A batch has 1 to 3 pairs; received batch=4"),
     "held out": (lambda: fit(action("chain"), adam(), held_out=pairs((4,))), r"does not take .* \(4,\)"),
     "recurrent": (lambda: of_network(LayerMap([Recurrent(eqx.nn.GRUCell(3, 2, key=KEYS[0]), 2)])), "Layer 1"),

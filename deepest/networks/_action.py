@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from deepest.minimise import AbstractForcedProblem, Joint, Samples
@@ -83,7 +84,12 @@ class NetworkAction(eqx.Module):
         self.unit = jnp.asarray(weight[weight > 0].mean(), dtype)
 
     def at(self, ratio: ArrayLike) -> "NetworkProblem":
-        """The problem at one R_f/R_m, a scalar; infinity takes the network as exact."""
+        """The problem at one R_f/R_m, a scalar; infinity takes the network as exact.
+
+        Raises `ValueError` for one that is not positive, where its value is known.
+        """
+        if not isinstance(ratio, Tracer) and not np.all(np.asarray(ratio) > 0):
+            raise ValueError(f"R_f/R_m is positive; received {ratio}.")
         _, fixed = eqx.partition(self.runs, eqx.is_inexact_array)
         precision = self.unit * jnp.asarray(ratio, self.unit.dtype)
         return NetworkProblem(
@@ -92,9 +98,14 @@ class NetworkAction(eqx.Module):
         )  # fmt: skip
 
     def start(self, network: AbstractNetwork | None = None) -> Joint:
-        """Weights as they are in the network, or in another of the same structure, and states of a forward pass."""
+        """Weights as they are in the network, or in another of the same structure, and states of a forward pass.
+
+        Raises `ValueError` for a network of another structure.
+        """
         runs = self.runs if network is None else network.runs(self.pairs.inputs.shape[1:], self.data.expected.dtype)
         weights, _ = eqx.partition(runs, eqx.is_inexact_array)
+        if jax.tree.map(jnp.shape, weights) != jax.tree.map(jnp.shape, self.centre):
+            raise ValueError("A search starts from a network with the same layers and widths as the action's.")
         return _forward(self.at(jnp.inf), weights)
 
     def trained(self, weights: Any) -> AbstractNetwork:

@@ -55,10 +55,10 @@ class Annealed(AbstractRoad):
     - `minimiser`: another way to minimise on every rung, `LBFGS`, in the place of both.
 
     Representers are the default at every R_f, by `benchmarks/minimisers.py`, in about equal time, means over seeds: on
-    residual networks of width 10 they end within 2.2 % of the lowest action that any way found; `Conjugate` is level
-    with them up to R_f/R_m = 1, and 4 to 70 % higher from 100 on; L-BFGS on all states is 6 to 420 % higher there.
+    residual networks of width 10 they end within 3.1 % of the lowest action that any way found; `Conjugate` is level
+    with them up to R_f/R_m = 1, and 3 to 69 % higher from 100 on; L-BFGS on all states is 3 to 330 % higher there.
     With more outputs than neurons between (an autoencoder, 64 and 8) choose `Conjugate` up to R_f/R_m = 100: it was
-    lowest there always, and the representers' action up to twice as high; at 10⁴ it is 19 % higher than theirs.
+    lowest there always, and the representers' action up to three times that; at 10⁴ it is 17 % higher than theirs.
     Raises `ValueError` where `form` or `minimiser` does not go as far as the ladder, or to R_f = ∞.
     """
 
