@@ -1,0 +1,76 @@
+"""What drives a model, given on times of its own."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+from scipy.interpolate import CubicSpline
+
+_KINDS = ("steps", "linear", "cubic")
+
+
+class Stimulus(eqx.Module):
+    """A known function of time s(t) through values at times of its own, which need not be those of any grid.
+
+    - `times` (K,): increasing; `values` (K,) or (K, L), for a stimulus of shape () or (L,).
+    - `continuity`: "steps", s = values[k] from times[k] up to the next, which jumps; "linear"; or "cubic", the spline
+      with continuous second derivatives (not-a-knot).
+
+    Beyond its times it keeps the first and the last value. `stimulus(t)` is the limit from the right where it jumps,
+    and `stimulus.before(t)` that from the left. Raises `ValueError` for times that do not increase, values that are not
+    finite or do not fit, and fewer than two of them (four for a spline).
+    """
+
+    times: Float[Array, " knot"]
+    pieces: Float[Array, "knot power ..."]
+    continuity: str = eqx.field(static=True)
+
+    def __init__(self, times: ArrayLike | Sequence, values: ArrayLike | Sequence, continuity: str = "linear"):
+        at, y = np.asarray(times, float), np.asarray(values, float)
+        if continuity not in _KINDS:
+            raise ValueError(f"A stimulus is continuous as {', '.join(_KINDS)}; received continuity={continuity!r}.")
+        least = 4 if continuity == "cubic" else 2
+        if at.ndim != 1 or at.size < least or not np.all(np.isfinite(at)) or not np.all(np.diff(at) > 0):
+            raise ValueError(f"A stimulus has at least {least} finite times that increase; received shape {at.shape}.")
+        if y.shape[:1] != at.shape or y.ndim > 2 or not np.all(np.isfinite(y)):
+            raise ValueError(
+                f"A stimulus at {at.size} times has as many finite values, each a number or a vector; received shape "
+                f"{y.shape}."
+            )
+        # s = Σ_j pieces[k, j] (t − t_k)^j from t_k on.
+        if continuity == "cubic":
+            inner = np.moveaxis(CubicSpline(at, y).c[::-1], 0, 1)
+        elif continuity == "linear":
+            inner = np.stack([y[:-1], np.diff(y, axis=0) / np.diff(at).reshape(-1, *(1,) * (y.ndim - 1))], axis=1)
+        else:
+            inner = y[:-1, None]
+        last = np.zeros_like(inner[:1])
+        last[0, 0] = y[-1]
+        dtype = jnp.result_type(float)
+        self.times = jnp.asarray(at, dtype)
+        self.pieces = jnp.asarray(np.concatenate([inner, last]), dtype)
+        self.continuity = continuity
+
+    def __call__(self, t: Float[Array, ""]) -> Float[Array, "..."]:
+        return self._piece(t, jnp.searchsorted(self.times, t, side="right") - 1)
+
+    def before(self, t: Float[Array, ""]) -> Float[Array, "..."]:
+        """The limit from the left."""
+        return self._piece(t, jnp.searchsorted(self.times, t, side="left") - 1)
+
+    def _piece(self, t, index):
+        index = jnp.clip(index, 0)
+        powers = self.pieces[index]
+        away = jnp.maximum(t - self.times[index], 0.0)
+        value = powers[-1]
+        for j in reversed(range(powers.shape[0] - 1)):
+            value = powers[j] + away * value
+        return value
+
+
+def given(value: Any, t: Float[Array, ""]) -> Array:
+    """A drive at time t: a function's value, or the number that it is."""
+    return jnp.asarray(value(t) if callable(value) else value)
