@@ -12,7 +12,22 @@ import deepest as dp
 from deepest.models import Lorenz63, Lorenz96, Unknown, integrate
 from deepest.paths import Grid
 from deepest.transcription import HermiteSimpson, Trapezoid
-from deepest.twin import Outcome, Skill, load_truth, lorenz63, lorenz96, repeat, run, simulate, success
+from deepest.twin import (
+    Outcome,
+    Skill,
+    colpitts,
+    fitzhugh_nagumo,
+    kuramoto_sivashinsky,
+    load_truth,
+    lorenz63,
+    lorenz96,
+    lotka_volterra,
+    repeat,
+    run,
+    simulate,
+    success,
+    two_scale_lorenz96,
+)
 
 TIMES = 0.05 * np.arange(41)
 
@@ -170,6 +185,26 @@ def test_lorenz63_reaches_the_global_minimum_from_x_alone(outcomes):
         assert outcome.skill.horizon > 0.2
         assert outcome.skill.rmse < 1.5 * outcome.skill.climatology
         assert outcome.seconds > 0.0
+
+
+NAMED = {
+    "fitzhugh-nagumo": (fitzhugh_nagumo, 0.06),
+    "lotka-volterra": (lotka_volterra, 0.06),
+    "colpitts": (colpitts, 0.01),
+    "kuramoto-sivashinsky": (kuramoto_sivashinsky, 0.01),
+    "two-scale-lorenz96": (two_scale_lorenz96, 0.01),
+}
+QUICK = ("fitzhugh-nagumo", "colpitts")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMED])
+def test_an_experiment_by_name_finds_its_truth(name):
+    make, error = NAMED[name]
+    setting = make()
+    outcome = next(repeat(setting, 1, key=key()))
+    assert setting.name == name and outcome.reached
+    assert all(off < error for _, _, off in outcome.parameters.values())
+    assert outcome.measured_error < setting.noise
 
 
 def test_realisations_differ_and_depend_on_key_and_number_alone(outcomes):

@@ -23,15 +23,22 @@ from deepest.cli._tables import compared, facts, found, repeated, why, wrote
 SETTINGS: dict[str, Callable[..., experiments.Setting]] = {
     "lorenz96": experiments.lorenz96,
     "lorenz63": experiments.lorenz63,
+    "fitzhugh-nagumo": experiments.fitzhugh_nagumo,
+    "colpitts": experiments.colpitts,
+    "lotka-volterra": experiments.lotka_volterra,
+    "two-scale-lorenz96": experiments.two_scale_lorenz96,
+    "kuramoto-sivashinsky": experiments.kuramoto_sivashinsky,
 }
 
 
 def twin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which experiment: lorenz96, lorenz63, perceptron.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"Which experiment: {', '.join([*SETTINGS, 'perceptron'])}.")
+    ],
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the truth, the noise and the starts.")] = 0,
     members: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Random starts. [default: 64, or 5]", show_default=False),
+        typer.Option(min=1, metavar="N", help="Random starts. [default: 16 to 64, or 5]", show_default=False),
     ] = None,
     realisations: Annotated[
         int,
@@ -68,6 +75,9 @@ def twin(
     - lorenz96: 20 sites, 8 measured, forcing unknown (under a minute the first time, less than half of it after)
 
     - lorenz63: 3 variables, x measured, all three parameters unknown (faster)
+
+    - fitzhugh-nagumo, colpitts, lotka-volterra, two-scale-lorenz96, kuramoto-sivashinsky: a cell, a chaotic circuit,
+    prey and predators, waves on two scales, a field on a circle; some variables measured, parameters unknown
 
     - perceptron: the weights of a network unknown, its inputs and outputs measured; held-out errors stand beside those
     of the mean output and of a ridge regression. 100 logistic layers forget their input, --preserving ones do not

@@ -27,8 +27,13 @@ from deepest.twin._perceptron import preserving as preserving
 from deepest.twin._run import repeat as repeat
 from deepest.twin._run import run as run
 from deepest.twin._settings import Setting as Setting
+from deepest.twin._settings import colpitts as colpitts
+from deepest.twin._settings import fitzhugh_nagumo as fitzhugh_nagumo
+from deepest.twin._settings import kuramoto_sivashinsky as kuramoto_sivashinsky
 from deepest.twin._settings import lorenz63 as lorenz63
 from deepest.twin._settings import lorenz96 as lorenz96
+from deepest.twin._settings import lotka_volterra as lotka_volterra
+from deepest.twin._settings import two_scale_lorenz96 as two_scale_lorenz96
 from deepest.twin._simulate import Climate as Climate
 from deepest.twin._simulate import Twin as Twin
 from deepest.twin._simulate import simulate as simulate

@@ -88,6 +88,8 @@ def simulate(
     dimension: int | None = None,
     start: ArrayLike | None = None,
     spin_up: float | None = None,
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    model_precision: ArrayLike = 1.0,
 ) -> Twin:
     """Run the true `model`, observe it with noise, and put the action of the `estimated` model beside it.
 
@@ -102,6 +104,7 @@ def simulate(
     - `beyond`: how long the truth goes on after the data, in time units, in steps of the grid's last.
     - `start` (D,): where the truth's run begins, `spin_up` time units before a long run that measures the climate and
       ends where the data begin. Default: standard normal, ten windows earlier.
+    - `bounds`, `model_precision`: of the estimated path and its equations, as in `Action`.
 
     Raises `ValueError`, before anything is integrated, for what `Action` and `Observations` refuse, and for a true
     value out of the range in which it is to be found; and where the true model does not stay finite.
@@ -115,7 +118,10 @@ def simulate(
 
     def act(values):
         grid = Grid(times).refine(steps)
-        return Action(estimated, observe(values), transcription, args=estimated_args, dimension=dimension, grid=grid)
+        return Action(
+            estimated, observe(values), transcription, args=estimated_args, dimension=dimension, grid=grid,
+            bounds=bounds, model_precision=model_precision,
+        )  # fmt: skip
 
     width = _width(components, operator, estimable.dimension)
     action = act(np.zeros((np.size(times), width)))
