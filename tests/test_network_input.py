@@ -113,6 +113,7 @@ BAD = {
     "descent with noise": (lambda: fit(action("chain", inputs="noisy"), adam()), "Descent takes inputs as exact"),
     "descent with NaN": (lambda: fit(action("chain", inputs="partly"), adam()), "Descent takes inputs as exact"),
     "batch of a step": (lambda: fit(action("chain"), Strong(batch=0)), "A batch has 1 to 3 pairs; received batch=0"),
+    "passes": (lambda: fit(action("chain"), Strong(batch=2, passes=-1)), "zero passes or more; received passes=-1"),
     "ratio": (lambda: action("chain").at(0.0), "R_f/R_m is positive; received 0.0"),
     "another start": (lambda: action("chain").start(LayerMap([dense(3, 2)])), "same layers and widths as the action's"),
     "batch": (lambda: fit(action("chain"), adam(batch=4)), "A batch has 1 to 3 pairs; received batch=4"),

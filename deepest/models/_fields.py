@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from deepest.models._lorenz import Lorenz96
 from deepest.models._unknown import as_parameter
 
 Parameter = Any
@@ -43,11 +44,10 @@ class TwoScaleLorenz96(eqx.Module):
         return self.sites * (1 + self.fast)
 
     def __call__(self, t: Float[Array, ""], x: Float[Array, " state"], args: Any) -> Float[Array, " state"]:
-        del t, args
         slow, fast = x[: self.sites], x[self.sites :]
         exchange = self.coupling * self.speed / self.amplitude
         pull = jnp.sum(fast.reshape(self.sites, self.fast), axis=1)
-        waves = jnp.roll(slow, 1) * (jnp.roll(slow, -1) - jnp.roll(slow, 2)) - slow + self.forcing - exchange * pull
+        waves = Lorenz96(self.sites, self.forcing)(t, slow, args) - exchange * pull
         ripples = self.amplitude * jnp.roll(fast, -1) * (jnp.roll(fast, 1) - jnp.roll(fast, -2)) - fast
         return jnp.concatenate([waves, self.speed * ripples + exchange * jnp.repeat(slow, self.fast)])
 

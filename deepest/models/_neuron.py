@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from deepest.models._stimulus import given
+from deepest.models._stimulus import as_drive, given
 from deepest.models._unknown import Unknown, as_parameter
 
 Parameter = Any
@@ -82,7 +82,7 @@ class Neuron(eqx.Module):
     ):
         # An OrderedDict is a tree in the order given; a dict would be one in the order of its keys.
         self.channels = OrderedDict(channels)
-        self.current = current if callable(current) else as_parameter(current)
+        self.current = as_drive(current)
         self.capacitance = as_parameter(capacitance)
         self.dimension = 1 + sum(len(channel.gates) for channel in self.channels.values())
 

@@ -6,14 +6,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from deepest.models._stimulus import given
-from deepest.models._unknown import Unknown, as_parameter
+from deepest.models._stimulus import as_drive, given
+from deepest.models._unknown import as_parameter
 
 Parameter = Any
-
-
-def _drive(value: Any) -> Any:
-    return value if callable(value) and not isinstance(value, Unknown) else as_parameter(value)
 
 
 class FitzHughNagumo(eqx.Module):
@@ -28,7 +24,7 @@ class FitzHughNagumo(eqx.Module):
     a: Parameter = eqx.field(converter=as_parameter, default=0.7)
     b: Parameter = eqx.field(converter=as_parameter, default=0.8)
     tau: Parameter = eqx.field(converter=as_parameter, default=12.5)
-    current: Any = eqx.field(converter=_drive, default=0.5)
+    current: Any = eqx.field(converter=as_drive, default=0.5)
     dimension: int = eqx.field(static=True, default=2, init=False)
 
     def __call__(self, t: Float[Array, ""], x: Float[Array, "2"], args: Any) -> Float[Array, "2"]:

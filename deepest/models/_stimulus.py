@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.interpolate import CubicSpline
 
+from deepest.models._unknown import as_parameter
+
 _KINDS = ("steps", "linear", "cubic")
 
 
@@ -69,6 +71,11 @@ class Stimulus(eqx.Module):
         for j in reversed(range(powers.shape[0] - 1)):
             value = powers[j] + away * value
         return value
+
+
+def as_drive(value: Any) -> Any:
+    """A model field's converter: a function of time stays, and what is none becomes a parameter."""
+    return value if callable(value) else as_parameter(value)
 
 
 def given(value: Any, t: Float[Array, ""]) -> Array:

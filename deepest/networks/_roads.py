@@ -99,7 +99,8 @@ class Strong(AbstractRoad):
     decides, with a step for every `batch` of them. What a pass ends with is the mean of its weights, the later ones
     weighing more. On the 1437 digits that reaches 3 % test errors in a third of the time (`benchmarks/networks.py`).
     Source: [martens2015].
-    Raises `ValueError` where `form` does not go to R_f = ∞, and for a batch of more pairs than there are.
+    Raises `ValueError` where `form` does not go to R_f = ∞, for a batch of more pairs than there are, and for fewer
+    than zero passes.
     """
 
     stages: int = 12
@@ -116,6 +117,8 @@ class Strong(AbstractRoad):
         if self.form.scaled:
             raise ValueError(f"{type(self.form).__name__} does not go to R_f/R_m = inf; use form=Representers().")
         _check_batch(self.batch, action)
+        if self.passes < 0:
+            raise ValueError(f"There are zero passes or more; received passes={self.passes}.")
         # Far from a minimum the linear model holds for short steps only.
         return _Place.start(action, 1.0)
 

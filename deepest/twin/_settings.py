@@ -202,7 +202,7 @@ def kuramoto_sivashinsky(*, noise: float = 0.2) -> Setting:
 
     161 points 0.25 apart, noise 0.2, a scalar (u goes from −3 to 3), the viscosity between 0.5 and 2, forecast for 20
     time units. With 16 members 23 of 25 realisations reached the global minimum, with the viscosity within 0.2 %.
-    With twice the places the highest waves would decay 200 times within an interval; Hermite–Simpson, which is not
+    With twice the places the highest waves would decay by e⁻²⁰⁰ within an interval; Hermite–Simpson, which is not
     L-stable, keeps such waves where nothing measures them.
     """
     return Setting(
