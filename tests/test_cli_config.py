@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from test_cli import deepest, here, names, refused, settled, written
+from test_cli import deepest, here, names, refused, settled, table, written
+
+import deepest as dp
 
 __all__ = ["here", "settled"]  # fixtures
 
@@ -42,6 +45,21 @@ CONFIGURATIONS = {
     "range of texts": (lorenz96('forcing = { unknown = ["a", "b"] }'), "forcing in [model] holds numbers"),
     "bad prior": (lorenz96("forcing = { unknown = [6, 10], prior = 3 }"), "mean = …, deviation = …"),
     "bad volatility": (lorenz96('forcing = { unknown = [6, 10], varies = "a" }'), "varies of forcing in [model]"),
+    "no stimulus": (own("field", 'dimension = 3\nk = { stimulus = "none.csv" }'), "none.csv does not exist"),
+    "misspelt stimulus": (own("field", 'k = { stimulus = "data.csv", column = "x" }'), 'did you mean "columns"?'),
+    "stimulus of another kind": (own("field", "k = { stimulus = 3 }"), "stimulus of k in [model] is a str; received 3"),
+    "discontinuous in what way": (
+        own("field", 'k = { stimulus = "data.csv", continuity = "stairs" }'),
+        "steps, linear, cubic; received",
+    ),
+    "a number that is true": (written(model='name = "Lorenz63"\nrho = true'), "rho in [model] is a number"),
+    "range without bounds": (written(state='precision = "range"'), "needs finite bounds="),
+    "precision in words": (
+        written(state='precision = "high"'),
+        'precision in [state] is a number, a list of numbers, or "',
+    ),
+    "break outside the data": (data("data.csv", "breaks = 9\nnoise = 1"), "received a break at 9"),
+    "two ways of a grid": (written(transcription="steps = 2\nstep = 0.1"), "one of steps=, step= and grid="),
     "no module": (written(model='name = "nomodule:f"'), "There is no module nomodule"),
     "broken module": (written(model='name = "broken:f"'), "cannot be imported: SyntaxError"),
     "no attribute": (own("feld"), 'no attribute in mymodel called "feld"; did you mean "field"?'),
@@ -86,3 +104,44 @@ def test_a_configuration_that_cannot_be_is_refused(name, here):
     said = deepest("anneal", "c.toml", "--no-cache")
     refused(said, sentence)
     assert names(here) - {"__pycache__"} == before
+
+
+NEURON = """
+[model]
+name = "nakl"
+unknown = true
+current = { stimulus = "current.csv", columns = ["I"], continuity = "steps" }
+[data]
+file = "voltage.csv"
+columns = ["x0"]
+components = [0]
+breaks = 100.0
+noise = 1.0
+[state]
+bounds = [[-100, 0, 0, 0], [60, 1, 1, 1]]
+precision = "range"
+[transcription]
+step = 0.5
+[ladder]
+start = 1e-2
+rungs = 2
+[ensemble]
+members = 1
+[output]
+plots = false
+"""
+
+
+def test_a_neuron_with_its_stimulus_in_a_file_and_two_experiments_is_annealed(here):
+    """Named like any of our models; the archive holds the stimulus and where the second experiment begins."""
+    times = np.concatenate([np.arange(0.0, 10.0, 0.5), np.arange(100.0, 108.0, 0.5)])
+    table("voltage.csv", times, np.stack([-65.0 + 5.0 * np.sin(times), times], axis=1))
+    Path("current.csv").write_text("t,I\n0,0\n4.25,10\n8,0\n100,0\n102,5\n", "utf-8")
+    Path("c.toml").write_text(NEURON, "utf-8")
+    said = deepest("anneal", "c.toml", "--no-cache")
+    assert said.exit_code == 0, said.stderr
+    action = dp.load("run.nc").action
+    assert len(action.estimable.names) == 18
+    assert {4.25, 8.0, 100.0, 102.0} <= set(action.grid.times[::2].tolist())
+    assert [action.grid.times[piece][[0, -1]].tolist() for piece in action.pieces] == [[0.0, 9.5], [100.0, 107.5]]
+    np.testing.assert_allclose(action.shape.value[0], (160.0 / np.array([160.0, 1.0, 1.0, 1.0])) ** 2)

@@ -1,5 +1,7 @@
 """Transcriptions: measured orders, and gradients and Hessian blocks against automatic differentiation."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,13 @@ EACH = {
     ImplicitMidpoint(): KINDS[1:3],
     RungeKutta4(): [],
 }
-QUADRATICS = [(transcription, *kind) for transcription, kinds in EACH.items() for kind in kinds]
+QUADRATICS = [(transcription, *kind, False) for transcription, kinds in EACH.items() for kind in kinds]
+# Where a node is two stations, or an interval ends just before its end.
+QUADRATICS += [
+    (HermiteSimpson(), *KINDS[1], True),
+    (Trapezoid(), *KINDS[2], True),
+    (ImplicitMidpoint(), *KINDS[2], True),
+]
 label = lambda x: type(x).__name__ if not isinstance(x, str | int) else str(x)
 
 
@@ -64,13 +72,18 @@ def pendulum(t, x, p):
     return jnp.stack([x[1], -jnp.sin(x[0]) - 0.1 * x[1] + 0.5 * jnp.cos(2.0 * t)])
 
 
-def march(transcription, duration, count, x):
+def switched(t, x, p):
+    """The same, with a force that is switched at 0.75, 1.5 and 2.25, where it has the value after the switch."""
+    return pendulum(t, x, p).at[1].add(jnp.where((t // 0.75) % 2.0 == 1.0, 0.8, -0.8) * x[0])
+
+
+def march(field, transcription, duration, count, x):
     """The state after `count` intervals, on each of which c = 0 is solved by Newton from the left end."""
     stride, h, size = transcription.stride, duration / jnp.asarray(count, float), x.size
 
     def interval(k, x):
         times = (jnp.asarray(k, float) + jnp.arange(stride + 1.0) / stride) * h
-        problem = PathProblem(pendulum, times, Weight(jnp.ones((1, size))))
+        problem = PathProblem(field, times, Weight(jnp.ones((1, size))), jumps=field is switched)
 
         def defects(u):
             z = BlockVector(jnp.stack([x, u[-size:]]), u[None, :-size], jnp.zeros(0))
@@ -82,32 +95,49 @@ def march(transcription, duration, count, x):
     return lax.fori_loop(0, count, interval, x)
 
 
-@pytest.mark.parametrize("transcription", [*EACH, OneStep(runge_kutta)], ids=label)
-def test_solutions_of_zero_defect_converge_at_the_declared_order(transcription):
-    """The log-log slope of the error at T, within 0.35; above 1e-11, where Newton and the reference round off."""
-    start, duration = np.array([2.0, 0.0]), 3.0
-    exact = solve_ivp(
-        lambda t, x: np.asarray([x[1], -np.sin(x[0]) - 0.1 * x[1] + 0.5 * np.cos(2.0 * t)]),
-        (0.0, duration),
-        start,
-        method="DOP853",
-        rtol=1e-13,
-        atol=1e-13,
-    ).y[:, -1]
-    counts = np.array([16, 32, 64, 128])
-    end = jax.jit(lambda count: march(transcription, duration, count, jnp.asarray(start)))
+def slope(field, transcription, exact):
+    """The log-log slope of the error at T = 3; above 1e-11, where Newton and the reference round off."""
+    counts, start = np.array([16, 32, 64, 128]), jnp.array([2.0, 0.0])
+    end = jax.jit(lambda count: march(field, transcription, 3.0, count, start))
     errors = np.array([np.abs(end(count) - exact).max() for count in counts])
     good = errors > 1e-11
     assert good.sum() >= 3
-    slope = np.polyfit(np.log(duration / counts[good]), np.log(errors[good]), 1)[0]
+    return np.polyfit(np.log(3.0 / counts[good]), np.log(errors[good]), 1)[0]
+
+
+def reference(field, pieces):
+    """The state at T = 3 from (2, 0), integrated from piece to piece, in each with the force of its middle."""
+    x, inside = np.array([2.0, 0.0]), jax.jit(field)
+    for a, b in itertools.pairwise(pieces):
+        within = lambda t, x, a=a, b=b: inside(np.clip(t, a + 1e-9, b - 1e-9), x, np.zeros(0))
+        x = solve_ivp(within, (a, b), x, method="DOP853", rtol=1e-13, atol=1e-13).y[:, -1]
+    return x
+
+
+@pytest.mark.parametrize("transcription", [*EACH, OneStep(runge_kutta)], ids=label)
+def test_solutions_of_zero_defect_converge_at_the_declared_order(transcription):
+    """Within 0.35."""
     declared = 4 if isinstance(transcription, OneStep) else transcription.order
-    assert abs(slope - declared) < 0.35
+    assert abs(slope(pendulum, transcription, reference(pendulum, [0.0, 3.0])) - declared) < 0.35
+
+
+@pytest.mark.parametrize("transcription", [Trapezoid(), HermiteSimpson(), OneStep(runge_kutta)], ids=label)
+def test_the_order_stays_where_the_field_jumps_at_nodes(transcription):
+    """Without limits from inside, every jump would cost its interval an error of h times a part of the jump."""
+    declared = 4 if isinstance(transcription, OneStep) else transcription.order
+    exact = reference(switched, [0.0, 0.75, 1.5, 2.25, 3.0])
+    assert abs(slope(switched, transcription, exact) - declared) < 0.35
 
 
 def bent(t, x, p):
     """Nonlinear in state and parameters, and of time."""
     a, b = (p[0], p[1]) if p.size else (1.3, 0.7)
     return jnp.stack([a * (x[1] - x[0]) + jnp.sin(t), x[0] * (b - x[2]) - x[1] + a * b, x[0] * x[1] - a**2 * x[2]])
+
+
+def torn(t, x, p):
+    """The same, twice as strong from the third node on."""
+    return jnp.where(t >= IRREGULAR[2], 2.0, 1.0) * bent(t, x, p)
 
 
 def precision(kind, count, size=3):
@@ -124,8 +154,8 @@ def precision(kind, count, size=3):
 
 
 @pytest.mark.float32
-@pytest.mark.parametrize(("transcription", "kind", "parameters"), QUADRATICS, ids=label)
-def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, parameters):
+@pytest.mark.parametrize(("transcription", "kind", "parameters", "jumps"), QUADRATICS, ids=label)
+def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, parameters, jumps):
     """c, ½ cᵀ W c, its gradient, JᵀWJ, the exact Hessian, J and JᵀJ times a generic vector, in both layouts."""
     stride = transcription.stride
     times = Grid(IRREGULAR).refine(stride).times
@@ -137,7 +167,8 @@ def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, 
     blocks = np.broadcast_to(weight, (len(IRREGULAR) - 1, *weight.shape[1:]))
     blocks = np.stack([np.diag(w) for w in blocks]) if blocks.ndim == 2 else blocks
     wide = jnp.asarray(block_diag(*np.repeat(blocks, transcription.defects, axis=0)), float)
-    problem = PathProblem(bent, jnp.asarray(times, float), Weight(jnp.asarray(weight, float)))
+    field, weight = torn if jumps else bent, Weight(jnp.asarray(weight, float))
+    problem = PathProblem(field, jnp.asarray(times, float), weight, jumps=jumps)
 
     @eqx.filter_jit
     def automatic(problem):

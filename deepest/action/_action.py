@@ -1,5 +1,6 @@
 """From a model, data and a transcription to the action at any R_f."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -9,12 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from deepest.action._problem import BOUND, Gaussian, Measurement, PathAction, Relaxation
+from deepest.action._axis import check_breaks, lay_out
+from deepest.action._problem import BOUND, Gaussian, Held, Measurement, PathAction, Relaxation
 from deepest.linalg import BlockVector, choose_kernel
 from deepest.minimise import Box
 from deepest.models import Estimable, Normal
 from deepest.paths import Grid, Observations
 from deepest.transcription import AbstractTranscription, PathProblem, Weight, points, unpoints
+
+# R_f/R_m that damps steps where nothing links the two sides of an interval: next to nothing.
+_FREE = 1e-8
 
 
 class Action(eqx.Module):
@@ -24,15 +29,19 @@ class Action(eqx.Module):
 
     - `model`: a callable `(t, x, args)`, an Equinox module with attribute `dimension` or a plain function with
       `dimension=` beside it; `Unknown`s stand in it or in `args`.
-    - `steps`: grid steps an observation interval is cut into; or `grid`: any `Grid` (or times) that contains every
-      observation time.
+    - `steps`: grid steps an observation interval is cut into; or `step`: the longest a grid step may be, which fills
+      gaps; or `grid`: any `Grid` (or times) that spans the observations. Observation times that it lacks become nodes
+      of their own, and so do the times at which a `Stimulus` in steps jumps.
+    - `breaks`: times (B,) at which the path begins anew, such as the first of every further experiment when several
+      stand on one clock and share their parameters. The model does not link the two sides.
     - `model_precision`: the shape of R_f, in relative units: a scalar, (D,) per component, (D, D), or one per
-      interval as (K, D) or (K, D, D). The ladder multiplies it.
+      interval as (K, D) or (K, D, D). The ladder multiplies it. "range" is 1/(upper − lower)² of each component's
+      `bounds`, in units of the measured ones' mean: an error of the same part of its range counts the same in each.
     - `convention`: "interval" takes R_f as the precision of a defect c; "continuum" as that of the mismatch
       w = dx/dt − F, so that the term tends to ½ ∫ wᵀ R_f w dt and does not change its meaning when the grid is refined
       (R_f per interval = R_f/δt).
     - `bounds`: (lower, upper) for the state, scalars or (D,), kept exactly.
-    - `initial`: a `Normal` prior of the first state.
+    - `initial`: a `Normal` prior of the first state, and of the first after each break.
 
     Times are in the model's units, R_f/R_m in inverse squared units of the state over those of the measurement.
     Raises `ValueError` before anything compiles where any of these do not fit each other.
@@ -43,6 +52,9 @@ class Action(eqx.Module):
     transcription: AbstractTranscription
     grid: Grid
     places: Int[np.ndarray, " observation"]
+    breaks: Float[np.ndarray, " break"]
+    unlinked: tuple[int, ...] = eqx.field(static=True)
+    jumps: bool = eqx.field(static=True)
     measurement: Measurement
     count: Float[Array, ""]
     shape: Weight
@@ -63,8 +75,10 @@ class Action(eqx.Module):
         args: Any = None,
         dimension: int | None = None,
         steps: int = 1,
+        step: float | None = None,
         grid: Grid | ArrayLike | Sequence | None = None,
-        model_precision: ArrayLike | Sequence = 1.0,
+        breaks: ArrayLike | Sequence = (),
+        model_precision: ArrayLike | Sequence | Literal["range"] = 1.0,
         convention: Literal["interval", "continuum"] = "interval",
         bounds: tuple[ArrayLike | Sequence, ArrayLike | Sequence] | None = None,
         initial: Normal | None = None,
@@ -72,19 +86,23 @@ class Action(eqx.Module):
         self.estimable = estimable = Estimable(model, args, dimension=dimension)
         observations.check(estimable.dimension)
         self.observations, self.transcription, self.convention = observations, transcription, convention
-        if grid is not None and steps != 1:
-            raise ValueError("Give steps= or grid=, not both.")
-        grid = Grid(observations.times).refine(steps) if grid is None else grid
-        self.grid = grid if isinstance(grid, Grid) else Grid(grid)
-        widths = _interval_widths(self.grid, transcription)
+        self.breaks = check_breaks(breaks, observations.times)
+        jumps = estimable.jumps
+        self.jumps = jumps.size > 0
+        laid = {"steps": steps, "step": step, "grid": grid, "jumps": jumps, "breaks": self.breaks}
+        self.grid, unlinked = lay_out(observations.times, transcription, **laid)
+        self.unlinked = tuple(unlinked.tolist())
+        widths = np.diff(self.grid.times[:: transcription.stride])
         _check_model(estimable, self.grid, observations)
         self.places = self.grid.locate(observations.times)
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
         self.count = _float(observations.count)
+        self.limits, self.bounded = _limits(estimable, bounds)
+        if isinstance(model_precision, str):
+            model_precision = _ranged(model_precision, np.asarray(self.limits[0]), observations)
         self.shape = Weight(_shape(model_precision, widths, estimable.dimension, convention))
         volatility = estimable.volatility(float(np.ptp(self.grid.times)))
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
-        self.limits, self.bounded = _limits(estimable, bounds)
         self.initial, self.prior = _initial(initial, estimable), Gaussian(*map(_float, estimable.prior(varying=False)))
         self.reference = _float(observations.reference_precision)
 
@@ -105,12 +123,18 @@ class Action(eqx.Module):
             unit=weight(1.0 / (1.0 / ratio + 1.0 / BOUND)),
             share=1.0 / (1.0 + ratio / BOUND),
         )
+        linked, within = self._linked(), weight(ratio)
+        if linked is not None:
+            within = within.scaled(linked)
+            freed = inverse(1.0 / _FREE, 1.0 / (_FREE * self.drift))
+            relaxation = dataclasses.replace(relaxation, slack=relaxation.slack.where(linked, freed))
         return PathAction(
             transcription=self.transcription,
-            problem=PathProblem(self.estimable, _float(self.grid.times), weight(ratio)),
+            problem=PathProblem(self.estimable, _float(self.grid.times), within, self.jumps),
             relaxation=relaxation,
+            linked=linked,
             measurement=self.measurement,
-            initial=self.initial,
+            held=self._held(),
             prior=self.prior,
             bounds=self._bounds(),
             kernel=choose_kernel(self.estimable.size),
@@ -128,6 +152,31 @@ class Action(eqx.Module):
         where = lambda a: (a.observations.values, a.measurement.values)
         gridded = jnp.zeros_like(self.measurement.values).at[self.places].set(kept)
         return eqx.tree_at(where, self, (kept, gridded))
+
+    @property
+    def pieces(self) -> list[slice]:
+        """Where on the grid each experiment lies: one window of it, or one more for each break."""
+        stride = self.transcription.stride
+        ends = [stride * k for k in self.unlinked]
+        starts = [0, *(end + stride for end in ends)]
+        return [slice(*window) for window in zip(starts, [*(end + 1 for end in ends), self.grid.size], strict=True)]
+
+    def _linked(self) -> Float[Array, " interval"] | None:
+        """One for each interval that the model links, zero for the others; None where there are no others."""
+        if not self.unlinked:
+            return None
+        count = (self.grid.size - 1) // self.transcription.stride
+        return _float(~np.isin(np.arange(count), self.unlinked))
+
+    def _held(self) -> Held:
+        """The prior of first states; and the points inside of intervals that nothing links, which must be somewhere."""
+        stride, size = self.transcription.stride, self.estimable.size
+        firsts = [window.start for window in self.pieces]
+        inside = [stride * k + j for k in self.unlinked for j in range(1, stride)]
+        prior = [jnp.broadcast_to(x, (len(firsts), size)) for x in (self.initial.mean, self.initial.precision)]
+        middle = jnp.broadcast_to(jnp.clip(0.0, *self.limits[0]), (len(inside), size))
+        mean, precision = (jnp.concatenate(pair) for pair in zip(prior, (middle, jnp.ones_like(middle)), strict=True))
+        return Held((*firsts, *inside), Gaussian(mean, precision))
 
     def _bounds(self) -> Box | None:
         if not self.bounded and self.limits[1].shape[1] == 0:
@@ -154,26 +203,6 @@ class Action(eqx.Module):
 
 def _float(x: ArrayLike | Sequence) -> Array:
     return jnp.asarray(x, jnp.result_type(float))
-
-
-def _interval_widths(grid: Grid, transcription: AbstractTranscription) -> np.ndarray:
-    stride, name = transcription.stride, type(transcription).__name__
-    if (grid.size - 1) % stride:
-        raise ValueError(
-            f"{name} takes {stride} grid steps an interval, so their number must be a multiple of {stride}; received "
-            f"{grid.size - 1} steps. Cut each into {stride} with steps={stride}, or leave out an observation."
-        )
-    nodes = grid.times[::stride]
-    widths = np.diff(nodes)
-    for j in range(1, stride):
-        place = (grid.times[j::stride] - nodes[:-1]) / widths
-        if not np.allclose(place, j / stride, atol=1e-4):
-            k = int(np.argmax(np.abs(place - j / stride)))
-            raise ValueError(
-                f"{name} needs its interior points evenly spaced; time {grid.times[k * stride + j]:g} is not midway "
-                f"between {nodes[k]:g} and {nodes[k + 1]:g}. Use steps={stride}."
-            )
-    return widths
 
 
 def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -> None:
@@ -206,6 +235,17 @@ def _on_grid(observations: Observations, grid: Grid, index: np.ndarray, size: in
     weight = np.zeros((grid.size, *observations.weight.shape[1:]))
     values[index], weight[index] = observations.values, observations.weight
     return Measurement(_float(values), _float(weight), observations.components, observations.operator, size)
+
+
+def _ranged(word: str, limits: np.ndarray, observations: Observations) -> np.ndarray:
+    """R_f (D,) by the squares of the components' ranges, in units of the measured ones' mean."""
+    if word != "range":
+        raise ValueError(f'The model precision is numbers, or "range"; received "{word}".')
+    width = (limits[1] - limits[0])[: len(limits[0]) if observations.components is None else None]
+    if not np.all(np.isfinite(width) & (width > 0)):
+        raise ValueError('A model precision by "range" needs finite bounds= of every component, lower below upper.')
+    measured = width if observations.components is None else width[list(observations.components)]
+    return (np.mean(measured) / width) ** 2
 
 
 def _shape(given: ArrayLike | Sequence, widths: np.ndarray, size: int, convention: str) -> Array:

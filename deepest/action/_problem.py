@@ -1,5 +1,6 @@
 """The action at one R_f, as the block problem that a minimiser sees."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -7,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from deepest.linalg import AbstractKernel, BlockVector, BorderedTridiagonal, Saddle
+from deepest.linalg import AbstractKernel, BlockVector, BorderedTridiagonal, Equations, Saddle
 from deepest.minimise import AbstractConstrainedProblem, Box, Constrained, Quadratic
 from deepest.transcription import AbstractTranscription, PathProblem, Weight, add_points, energy, points, unpoints
 
@@ -73,14 +74,29 @@ class Measurement(eqx.Module):
 class Gaussian(eqx.Module):
     """A diagonal Gaussian term ½ Σ precision (u − mean)²; precision 0 where there is none."""
 
-    mean: Float[Array, " unknown"]
-    precision: Float[Array, " unknown"]
+    mean: Float[Array, "*unknown"]
+    precision: Float[Array, "*unknown"]
 
     def cost(self, u):
         return 0.5 * jnp.sum(self.precision * (u - self.mean) ** 2)
 
     def gradient(self, u):
         return self.precision * (u - self.mean)
+
+
+class Held(eqx.Module):
+    """A Gaussian term for the states at some points of the grid: one row (size,) for each of `places`."""
+
+    places: tuple[int, ...] = eqx.field(static=True)
+    prior: Gaussian
+
+    def cost(self, path):
+        return self.prior.cost(path[np.asarray(self.places)])
+
+    def gradient(self, path):
+        """The gradient (N, size) by the path."""
+        here = np.asarray(self.places)
+        return jnp.zeros_like(path).at[here].set(self.prior.gradient(path[here]), unique_indices=True)
 
 
 class Relaxation(eqx.Module):
@@ -97,17 +113,24 @@ class Relaxation(eqx.Module):
     share: Float[Array, ""]
 
 
+def _each(linked: Float[Array, " interval"], rows: Float[Array, "interval ..."]) -> Bool[Array, "interval ..."]:
+    """Whether a row belongs to an interval that is linked, to choose between rows."""
+    return (linked > 0.0).reshape(-1, *(1,) * (rows.ndim - 1))
+
+
 class PathAction(AbstractConstrainedProblem):
     """A(z) at one R_f, with z the path's nodes and interiors and the shared parameters.
 
-    `initial` is the prior of the first state, `prior` that of the parameters.
+    `held` is the prior of first states, `prior` that of the parameters. Where the path begins anew, an interval is not
+    linked: `linked` is zero there, one elsewhere, and None where the path never does.
     """
 
     transcription: AbstractTranscription
     problem: PathProblem
     relaxation: Relaxation
     measurement: Measurement
-    initial: Gaussian
+    linked: Float[Array, " interval"] | None
+    held: Held
     prior: Gaussian
     bounds: Box | None
     kernel: AbstractKernel
@@ -119,8 +142,8 @@ class PathAction(AbstractConstrainedProblem):
         return measurement, energy(self.problem.weight, residuals), prior
 
     def _data(self, z):
-        prior = self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
-        return self.measurement.cost(points(z, self.transcription.stride)), prior
+        path = points(z, self.transcription.stride)
+        return self.measurement.cost(path), self.held.cost(path) + self.prior.cost(z.shared)
 
     def cost(self, z: BlockVector) -> Float[Array, ""]:
         measurement, model, prior = self.terms(z)
@@ -131,13 +154,14 @@ class PathAction(AbstractConstrainedProblem):
         stride = self.transcription.stride
         path = points(z, stride)
         cost, force, own = self.measurement.quadratic(path, curvature)
-        cost = cost + self.initial.cost(z.nodes[0]) + self.prior.cost(z.shared)
-        force = force.at[0].add(self.initial.gradient(path[0]))
+        cost = cost + self.held.cost(path) + self.prior.cost(z.shared)
+        force = force + self.held.gradient(path)
+        here, precision = np.asarray(self.held.places), self.held.prior.precision
         gradient = jax.tree.map(jnp.add, gradient, unpoints(force, self.prior.gradient(z.shared), stride))
         if own.ndim == 2:
-            own = own.at[0].add(self.initial.precision)
+            own = own.at[here].add(precision, unique_indices=True)
             return cost, gradient, hessian.shift(unpoints(own, self.prior.precision, stride))
-        own = own.at[0].add(jnp.diag(self.initial.precision))
+        own = own.at[here].add(jax.vmap(jnp.diag)(precision), unique_indices=True)
         return cost, gradient, add_points(hessian, own, None, jnp.diag(self.prior.precision), stride)
 
     def _bend(self, z, multipliers, hessian, curvature):
@@ -164,11 +188,30 @@ class PathAction(AbstractConstrainedProblem):
 
     def defects(self, z):
         residuals = self.transcription.residuals(self.problem, z)
-        return residuals.reshape(residuals.shape[0], -1)
+        return self._linking(residuals.reshape(residuals.shape[0], -1))
+
+    def _linking(self, rows):
+        """The rows of defects that count, zero in place of the others."""
+        return rows if self.linked is None else jnp.where(_each(self.linked, rows), rows, jnp.zeros_like(rows))
+
+    def _open(self, equations: Equations) -> Equations:
+        """The equations, with d_b = Γ p_1 and d_m = Γ p_2 where nothing links the nodes a and b: as elimination needs
+        rows that can be solved for them, and Γ is large there, which damps steps by next to nothing."""
+        linked = self.linked
+        if linked is None:
+            return equations
+        rows, (size, within) = equations.right.shape[1], (equations.right.shape[2], equations.inside.shape[2])
+        eye = jnp.eye(rows, dtype=equations.right.dtype)
+        free = jax.tree.map(jnp.zeros_like, equations)
+        free = dataclasses.replace(
+            free, right=free.right + eye[None, :, :size], inside=free.inside + eye[None, :, size : size + within]
+        )
+        return jax.tree.map(lambda x, y: jnp.where(_each(linked, x), x, y), equations, free)
 
     def constrained(self, z, momenta, curvature):
         residuals, equations = self.transcription.equations(self.problem, z)
-        defects = residuals.reshape(residuals.shape[0], -1)
+        defects = self._linking(residuals.reshape(residuals.shape[0], -1))
+        equations, momenta = self._open(equations), self._linking(momenta)
         hessian = self._bend(z, momenta.reshape(residuals.shape), BorderedTridiagonal.zeros(z), curvature)
         _, gradient, hessian = self._add_data(z, curvature, jax.tree.map(jnp.zeros_like, z), hessian)
         weighed = self._apply(self.relaxation.unit, equations.shared)
@@ -178,20 +221,21 @@ class PathAction(AbstractConstrainedProblem):
     def _apply(self, weight: Weight, rows: Float[Array, "interval row column"]) -> Float[Array, "interval row column"]:
         """The weight on each of an interval's defects, which stand one under the other."""
         size = weight.value.shape[1]
-        split = rows.reshape(rows.shape[0], -1, size, rows.shape[2])
+        split = rows.reshape(rows.shape[0], rows.shape[1] // size, size, rows.shape[2])
         each = jax.vmap(weight.apply, in_axes=1, out_axes=1)(split)
         return each.reshape(rows.shape)
 
     def forces(self, defects, momenta):
-        relaxation = self.relaxation
+        relaxation, momenta = self.relaxation, self._linking(momenta)
         shifted = defects[:, :, None] + self._apply(relaxation.excess, momenta[:, :, None])
-        return self._apply(relaxation.bounded, shifted)[:, :, 0]
+        return self._linking(self._apply(relaxation.bounded, shifted)[:, :, 0])
 
     def merit(self, z, momenta):
-        defects = self.defects(z)
+        defects, momenta = self.defects(z), self._linking(momenta)
         shifted = defects + self._apply(self.relaxation.excess, momenta[:, :, None])[:, :, 0]
         return sum(self._data(z)) + 0.5 * jnp.vdot(shifted, self.forces(defects, momenta))
 
     def dual(self, z, momenta):
+        momenta = self._linking(momenta)
         yielded = self._apply(self.relaxation.slack, momenta[:, :, None])[:, :, 0]
         return sum(self._data(z)) + 0.5 * jnp.vdot(momenta, yielded)

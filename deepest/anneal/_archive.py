@@ -100,6 +100,7 @@ def _constants(action: Action) -> dict[str, tuple]:
     lower, upper = np.asarray(action.limits[0])[:, :size]
     return {
         "grid": (("time",), action.grid.times, {"long_name": "times of the path"}),
+        "breaks": (("break",), action.breaks, {"long_name": "times at which the path begins anew"}),
         "model_precision": (("interval", "state", "state_2")[: shape.ndim], shape, {"long_name": "R_f, relative"}),
         "lower": (("state",), lower, {"long_name": "lower bound of the state"}),
         "upper": (("state",), upper, {"long_name": "upper bound of the state"}),
@@ -270,6 +271,7 @@ def _action(get: Callable[[str], Any], file: _File) -> Action:
         args=get("args"),
         dimension=specification["dimension"],
         grid=Grid(constants["grid"]),
+        breaks=constants["breaks"],
         convention=specification["convention"],
         bounds=(constants["lower"], constants["upper"]),
     )

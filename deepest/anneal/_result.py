@@ -26,7 +26,7 @@ def expected(action: Action, deviations: float = 4.0) -> tuple[float, float]:
     1, or another number of them, below it further by the state and parameters that were fitted to the n measured
     values."""
     count = float(action.count)
-    fitted = (action.estimable.size + len(action.estimable.names)) / count
+    fitted = (len(action.pieces) * action.estimable.size + len(action.estimable.names)) / count
     width = deviations * np.sqrt(2.0 / count)
     return float(1.0 - width - fitted), float(1.0 + width)
 

@@ -9,6 +9,7 @@ import importlib
 import math
 import re
 import sys
+from collections import OrderedDict
 from typing import Any
 
 import equinox as eqx
@@ -42,8 +43,8 @@ def describe(value: Any, place: str, arrays: Arrays) -> Any:
         return _describe_array(value, place, arrays)
     if type(value) in (list, tuple):
         return {type(value).__name__: [describe(item, f"{place}.{k}", arrays) for k, item in enumerate(value)]}
-    if type(value) is dict:
-        return {"dict": [[describe(k, place, arrays), describe(v, f"{place}.{k}", arrays)] for k, v in value.items()]}
+    if type(value) in (dict, OrderedDict):
+        return {type(value).__name__: [[describe(k, place, arrays), describe(v, f"{place}.{k}", arrays)] for k, v in value.items()]}
     if isinstance(value, eqx.Module):
         fields = {
             field.name: describe(getattr(value, field.name), f"{place}.{field.name}", arrays)
@@ -79,8 +80,8 @@ def restore(node: Any, arrays: Arrays, trust: bool) -> Any:
             return [again(item) for item in content]
         case "tuple":
             return tuple(again(item) for item in content)
-        case "dict":
-            return {again(key): again(item) for key, item in content}
+        case "dict" | "OrderedDict":
+            return (dict if kind == "dict" else OrderedDict)((again(key), again(item)) for key, item in content)
         case "module":
             fields = {name: again(item) for name, item in dict(more)["fields"].items()}
             return _rebuilt(_resolve(content, trust), fields)

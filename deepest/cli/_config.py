@@ -79,9 +79,14 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
     if convention not in CONVENTIONS:
         raise Refusal(nearest("convention", convention, CONVENTIONS))
     observations = _observations(held["data"], folder)
-    options = _schema.fields(transcription, "steps", "convention")
+    options = _schema.fields(transcription, "steps", "step", "convention")
     if "bounds" in held["state"]:
         options["bounds"] = tuple(np.asarray(bound, float) for bound in held["state"]["bounds"])
+    if "breaks" in held["data"]:
+        options["breaks"] = np.atleast_1d(np.asarray(held["data"]["breaks"], float))
+    if "precision" in held["state"]:
+        precision = held["state"]["precision"]
+        options["model_precision"] = precision if isinstance(precision, str) else np.asarray(precision, float)
     try:
         return Action(model, observations, TRANSCRIPTIONS[chosen](), **beside, **options)
     except Exception as error:

@@ -5,7 +5,7 @@ EXAMPLE = """\
 # File names are relative to this file. Times and values are in whatever units your model uses.
 
 [model]
-name = "Lorenz96"               # Lorenz63, Lorenz96, or "module:attribute" of your own (see below)
+name = "Lorenz96"               # Lorenz63, nakl, LotkaVolterra, …, or "module:attribute" of your own (see below)
 dimension = 20                  # every other key is an argument of the model:
 forcing = { unknown = [6, 10] } # a number, or a range in which to find it
 
@@ -15,6 +15,8 @@ forcing = { unknown = [6, 10] } # a number, or a range in which to find it
 # keys are the entries of args. An unknown may have a Gaussian prior, or a path of its own:
 #     gain = { unknown = [0, 5], prior = { mean = 1, deviation = 0.5 } }
 #     drive = { unknown = [-1, 1], varies = true }
+# A known function of time is read from a file, and is called as args["current"](t):
+#     current = { stimulus = "current.csv", columns = ["I"], continuity = "linear" }      # or "steps", or "cubic"
 
 [data]
 file = "data.csv"               # CSV, varanneal's .npy, or NetCDF; blank or NaN is missing
@@ -22,14 +24,17 @@ time = "time"                   # its time column; left out: the one called time
 columns = ["x0", "x2", "x4", "x6", "x8", "x10", "x14", "x16"] # left out: all others
 components = [0, 2, 4, 6, 8, 10, 14, 16] # which component of the state each column is, counted from 0
 noise = 0.5                     # standard deviation of the measurement error, one number or one a column
+# breaks = [10.0, 20.0]         # times at which the path begins anew: the first of each further experiment
 
 [state]                         # may be left out
 spread = [-10, 10]              # range in which unmeasured components start; each one number or one a component
 # bounds = [-50, 50]            # limits that the state keeps
+# precision = "range"           # R_f of every component by its bounds' width; or one number a component
 
 [transcription]                 # may be left out
 name = "HermiteSimpson"         # or Euler, Trapezoid, ImplicitMidpoint, RungeKutta4
-steps = 1                       # grid steps between two times of the data
+steps = 1                       # grid steps between two times of the data; or
+# step = 0.01                   # the longest that a grid step may be, which fills gaps
 convention = "interval"         # or "continuum": R_f does not change its meaning when the grid is refined
 
 [ladder]                        # may be left out: R_f/R_m = start · factor^rung

@@ -11,10 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from deepest import models
 from deepest.cli._refuse import Refusal, nearest
-from deepest.models import Lorenz63, Lorenz96, Normal, Unknown
+from deepest.io import read_table
+from deepest.models import Normal, Stimulus, Unknown
 
-MODELS: dict[str, type] = {"Lorenz63": Lorenz63, "Lorenz96": Lorenz96}
+MODELS: dict[str, Callable] = {
+    model.__name__: model
+    for model in (
+        models.Colpitts,
+        models.FitzHughNagumo,
+        models.KuramotoSivashinsky,
+        models.Lorenz63,
+        models.Lorenz96,
+        models.LotkaVolterra,
+        models.SIR,
+        models.ShallowWater,
+        models.TwoScaleLorenz96,
+        models.nakl,
+        models.nakl_a_ca_h,
+        models.soma_and_dendrite,
+    )
+}
 
 
 def find(name: str, folder: Path) -> Any:
@@ -54,8 +72,8 @@ def _imported(name: str, folder: Path) -> types.ModuleType:
 def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callable, dict[str, Any]]:
     """The model, and beside it what an `Action` wants to know of it: `args` and `dimension` of a plain function."""
     model = find(name, folder)
-    given = {key: value(key, entry) for key, entry in arguments.items()}
-    if isinstance(model, type):
+    given = {key: value(key, entry, folder) for key, entry in arguments.items()}
+    if isinstance(model, type) or model in MODELS.values():
         return _constructed(name, model, given), {}
     if inspect.isfunction(model) and len(inspect.signature(model).parameters) != 3:
         raise Refusal(f"{name} must take three arguments, field(t, x, args); it takes {inspect.signature(model)}.")
@@ -67,14 +85,15 @@ def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callab
     return model, {**beside, "args": given}
 
 
-def _constructed(name: str, model: type, given: dict[str, Any]) -> Callable:
+def _constructed(name: str, model: Callable, given: dict[str, Any]) -> Callable:
     known = inspect.signature(model).parameters
     for key, entry in given.items():
         if key not in known:
             raise Refusal(nearest(f"argument of {name} called", key, known))
         if known[key].annotation is int and type(entry) is not int:
             raise Refusal(f"{key} in [model] is a whole number; received {entry!r}.")
-        if model in MODELS.values() and isinstance(entry, (str, bool)):
+        plain = isinstance(entry, str) or (isinstance(entry, bool) and known[key].annotation is not bool)
+        if model in MODELS.values() and plain:
             raise Refusal(f"{key} in [model] is a number, or {{ unknown = [lower, upper] }}; received {entry!r}.")
     try:
         return model(**given)
@@ -82,12 +101,15 @@ def _constructed(name: str, model: type, given: dict[str, Any]) -> Callable:
         raise Refusal(f"{name} cannot be made from the arguments in [model]: {error}.") from error
 
 
-def value(key: str, entry: Any) -> Any:
-    """A number as it is, a list as an array, and `{ unknown = [lower, upper] }` as an `Unknown`."""
+def value(key: str, entry: Any, folder: Path) -> Any:
+    """A number as it is, a list as an array, `{ unknown = [lower, upper] }` as an `Unknown`, and
+    `{ stimulus = "FILE" }` as a `Stimulus` read from a file in `folder`."""
     if isinstance(entry, list):
         return _array(key, entry)
     if not isinstance(entry, dict):
         return entry
+    if "stimulus" in entry:
+        return _stimulus(key, entry, folder)
     known = ("unknown", "prior", "varies")
     for word in entry:
         if word not in known:
@@ -101,6 +123,18 @@ def value(key: str, entry: Any) -> Any:
         raise Refusal(f"varies of {key} in [model] is true, false or a volatility; received {varies!r}.")
     varies = varies if isinstance(varies, bool) else float(varies)
     return Unknown(lower, upper, prior=None if prior is None else _prior(key, prior), varies=varies)
+
+
+def _stimulus(key: str, entry: dict[str, Any], folder: Path) -> Stimulus:
+    words = {"stimulus": str, "time": str, "columns": list, "continuity": str}
+    for word, given in entry.items():
+        if word not in words:
+            raise Refusal(nearest(f"word in {key} of [model] called", word, words))
+        if not isinstance(given, words[word]):
+            raise Refusal(f"{word} of {key} in [model] is a {words[word].__name__}; received {given!r}.")
+    table = read_table(folder / entry["stimulus"], time=entry.get("time"), columns=entry.get("columns"))
+    values = table.values[:, 0] if table.values.shape[1] == 1 else table.values
+    return Stimulus(table.times, values, entry.get("continuity", "linear"))
 
 
 def _prior(key: str, prior: Any) -> Normal:

@@ -33,13 +33,14 @@ WHOLES: Kind = ("a list of whole numbers", _list_of(_is_whole))
 NUMBER: Kind = ("a number", _is_number)
 NUMBERS: Kind = ("a number or a list of numbers", _is_entry)
 RANGE: Kind = ("a pair [lower, upper]", lambda x: isinstance(x, list) and len(x) == 2 and all(map(_is_entry, x)))
+PRECISION: Kind = ('a number, a list of numbers, or "range"', lambda x: x == "range" or _is_entry(x))
 SWITCH: Kind = ("true or false", lambda x: isinstance(x, bool))
 
 TABLES: dict[str, dict[str, Kind]] = {
     "model": {"name": TEXT},
-    "data": {"file": TEXT, "time": TEXT, "columns": TEXTS, "components": WHOLES, "noise": NUMBERS},
-    "state": {"spread": RANGE, "bounds": RANGE},
-    "transcription": {"name": TEXT, "steps": WHOLE, "convention": TEXT},
+    "data": {"file": TEXT, "time": TEXT, "columns": TEXTS, "components": WHOLES, "noise": NUMBERS, "breaks": NUMBERS},
+    "state": {"spread": RANGE, "bounds": RANGE, "precision": PRECISION},
+    "transcription": {"name": TEXT, "steps": WHOLE, "step": NUMBER, "convention": TEXT},
     "ladder": {"start": NUMBER, "factor": NUMBER, "rungs": WHOLE, "largest": NUMBER},
     "ensemble": {"members": WHOLE, "seed": WHOLE},
     "output": {"file": TEXT, "plots": SWITCH},

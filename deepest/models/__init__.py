@@ -6,6 +6,7 @@ Write what you know as numbers and put `Unknown(lower, upper)` where you do not.
 This room imports nothing of deepest.
 """
 
+from deepest.models._estimable import Estimable as Estimable
 from deepest.models._fields import KuramotoSivashinsky as KuramotoSivashinsky
 from deepest.models._fields import ShallowWater as ShallowWater
 from deepest.models._fields import TwoScaleLorenz96 as TwoScaleLorenz96
@@ -24,7 +25,6 @@ from deepest.models._oscillators import Colpitts as Colpitts
 from deepest.models._oscillators import FitzHughNagumo as FitzHughNagumo
 from deepest.models._oscillators import LotkaVolterra as LotkaVolterra
 from deepest.models._stimulus import Stimulus as Stimulus
-from deepest.models._unknown import Estimable as Estimable
 from deepest.models._unknown import Normal as Normal
 from deepest.models._unknown import Unknown as Unknown
 from deepest.models._unknown import unknown_weights as unknown_weights

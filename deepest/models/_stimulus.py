@@ -1,5 +1,6 @@
 """What drives a model, given on times of its own."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,44 @@ class Stimulus(eqx.Module):
         self.pieces = jnp.asarray(np.concatenate([inner, last]), dtype)
         self.continuity = continuity
 
+    @staticmethod
+    def join(stimuli: Sequence["Stimulus"], shifts: ArrayLike | Sequence, breaks: ArrayLike | Sequence) -> "Stimulus":
+        """The stimuli of several experiments on one clock, as `Observations.join` puts it on.
+
+        Stimulus k is put on by `shifts` (S,) and holds up to `breaks` (S − 1,), where the next one takes over. The
+        continuity is that within an experiment. Raises `ValueError` unless all have one continuity and shape.
+        """
+        shifts, breaks = np.asarray(shifts, float), np.asarray(breaks, float)
+        if not len(stimuli) == shifts.size == breaks.size + 1:
+            raise ValueError(f"{shifts.size} shifts and {breaks.size} breaks do not fit {len(stimuli)} stimuli.")
+        first = stimuli[0]
+        if any((s.continuity, s.pieces.shape[2:]) != (first.continuity, first.pieces.shape[2:]) for s in stimuli):
+            raise ValueError("Stimuli that are joined have one continuity and one shape.")
+        ends = np.concatenate([[-np.inf], breaks, [np.inf]])
+        parts = [s._between(*window) for s, *window in zip(stimuli, shifts, ends[:-1], ends[1:], strict=True)]
+        times, pieces = (jnp.concatenate(part) for part in zip(*parts, strict=True))
+        return eqx.tree_at(lambda s: (s.times, s.pieces), first, (times, pieces))
+
+    def _between(self, shift: float, begin: float, end: float) -> tuple[Array, Array]:
+        """Times and pieces, put on by `shift`, from `begin` to before `end`, with a knot at `begin` where finite."""
+        times = np.asarray(self.times, float) + shift
+        inside = (times > begin) & (times < end)
+        if not np.isfinite(begin):
+            return jnp.asarray(times[inside], self.times.dtype), self.pieces[inside]
+        k = max(int(np.searchsorted(times, begin, side="right")) - 1, 0)
+        knot = _about(np.asarray(self.pieces[k]), begin - times[k])
+        return (
+            jnp.asarray(np.append(begin, times[inside]), self.times.dtype),
+            jnp.concatenate([jnp.asarray(knot, self.pieces.dtype)[None], self.pieces[inside]]),
+        )
+
+    @property
+    def jumps(self) -> np.ndarray:
+        """The times (J,) at which it jumps: none but in steps, and there only where the value changes."""
+        values = np.asarray(self.pieces[:, 0])
+        changed = np.any(np.diff(values, axis=0).reshape(values.shape[0] - 1, -1) != 0.0, axis=1)
+        return np.asarray(self.times, float)[1:][changed & (self.continuity == "steps")]
+
     def __call__(self, t: Float[Array, ""]) -> Float[Array, "..."]:
         return self._piece(t, jnp.searchsorted(self.times, t, side="right") - 1)
 
@@ -71,6 +110,14 @@ class Stimulus(eqx.Module):
         for j in reversed(range(powers.shape[0] - 1)):
             value = powers[j] + away * value
         return value
+
+
+def _about(powers: np.ndarray, away: float) -> np.ndarray:
+    """The coefficients (power, ...) of a polynomial about a point so far from the old one; constant before it."""
+    if away <= 0.0:
+        return np.concatenate([powers[:1], np.zeros_like(powers[1:])])
+    count = range(len(powers))
+    return np.stack([sum(math.comb(i, j) * away ** (i - j) * powers[i] for i in count[j:]) for j in count])
 
 
 def as_drive(value: Any) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Float, Int
 
 
 class Grid(eqx.Module):
@@ -24,28 +24,52 @@ class Grid(eqx.Module):
         """The number of times N."""
         return self.times.size
 
-    def refine(self, steps: int) -> "Grid":
-        """The grid with every interval cut into `steps` equal ones."""
-        if steps < 1:
-            raise ValueError(f"A grid is refined into at least 1 step an interval; received {steps}.")
-        fractions = np.arange(steps) / steps
-        inner = self.times[:-1, None] + np.diff(self.times)[:, None] * fractions[None]
-        return Grid(np.append(inner.ravel(), self.times[-1]))
+    def refine(self, steps: int | Int[np.ndarray, " interval"]) -> "Grid":
+        """The grid with every interval cut into `steps` equal ones, a whole number, or one an interval (N − 1,)."""
+        counts = np.broadcast_to(np.asarray(steps), (self.size - 1,))
+        if np.min(counts) < 1:
+            raise ValueError(f"A grid is refined into at least 1 step an interval; received {np.min(counts)}.")
+        starts, widths, parts = (np.repeat(x, counts) for x in (self.times[:-1], np.diff(self.times), counts))
+        within = np.arange(parts.size) - np.repeat(np.cumsum(counts) - counts, counts)
+        inner = starts + widths * (within / parts)
+        return Grid(np.append(inner, self.times[-1]))
+
+    def within(self, step: float, *, stride: int = 1) -> "Grid":
+        """The grid with every interval cut into as few equal steps as are no longer than `step`, and a multiple of
+        `stride`: long gaps are filled, and short intervals are left whole."""
+        if not step > 0:
+            raise ValueError(f"A grid's longest step is positive; received step={step}.")
+        # A width that is a multiple of the step but for rounding takes no step more.
+        counts = np.ceil(np.diff(self.times) / (step * stride) - 1e-6).astype(int)
+        return self.refine(stride * np.maximum(counts, 1))
+
+    def insert(self, times: ArrayLike | Sequence, *, stride: int = 1, exact: bool = False) -> "Grid":
+        """The grid with a node at each of `times` (K,) that lies between its ends and on no point of it.
+
+        Every `stride`-th point is a node, and the points between two of them are evenly spaced. Where `exact`, all of
+        `times` become nodes to the bit: interior points that lie there, and nodes that lie there but for rounding.
+        """
+        times = np.unique(np.asarray(times, float))
+        times = times[(times > self.times[0]) & (times < self.times[-1])]
+        index, on = self._nearest(times)
+        points = self.times.copy()
+        if exact:
+            on = on & (index % stride == 0)
+            points[index[on]] = times[on]
+        if np.all(on):
+            return Grid(points)
+        return Grid(np.sort(np.concatenate([points[::stride], times[~on]]))).refine(stride)
 
     def locate(self, times: ArrayLike | Sequence) -> np.ndarray:
-        """Indices of the grid points at `times`; `ValueError` names the first time that is none."""
+        """Indices of the grid points at `times` (K,); `ValueError` names the first time that is none."""
         times = np.asarray(times, float)
-        index = np.clip(np.searchsorted(self.times, times), 1, self.size - 1)
-        index = index - (times - self.times[index - 1] < self.times[index] - times)
-        away = np.abs(self.times[index] - times)
-        # Times that come through files and through float32 agree to about 1e-6 of a step, not to rounding.
-        allowed = 1e-4 * np.min(np.diff(self.times)) + 4.0 * np.spacing(np.abs(times))
-        off = ~(away <= allowed)
-        if np.any(off):
-            k = int(np.argmax(off))
+        index, on = self._nearest(times)
+        if not np.all(on):
+            k = int(np.argmin(on))
+            away = abs(self.times[index[k]] - times[k])
             raise ValueError(
-                f"Every observation time must lie on the grid; time {times[k]:g} is {away[k]:.3g} from the nearest "
-                f"grid point {self.times[index[k]]:g}. Refine the grid with steps=, or pass a grid= that contains it."
+                f"Every observation time must lie on the grid; time {times[k]:g} is {away:.3g} from the nearest "
+                f"grid point {self.times[index[k]]:g}. Pass a grid= that spans all of them."
             )
         if np.unique(index).size < index.size:
             k = int(np.argmin(np.diff(index)))
@@ -54,6 +78,14 @@ class Grid(eqx.Module):
                 "the grid, or average the two observations."
             )
         return index
+
+    def _nearest(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indices of the nearest grid points, and whether the times lie on them."""
+        index = np.clip(np.searchsorted(self.times, times), 1, self.size - 1)
+        index = index - (times - self.times[index - 1] < self.times[index] - times)
+        # Times that come through files and through float32 agree to about 1e-6 of a step, not to rounding.
+        allowed = 1e-4 * np.min(np.diff(self.times)) + 4.0 * np.spacing(np.abs(times))
+        return index, np.abs(self.times[index] - times) <= allowed
 
 
 def check_times(times: np.ndarray, what: str) -> None:

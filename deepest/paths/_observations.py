@@ -1,7 +1,9 @@
 """Measurements: values, times, what was measured, and how precisely."""
 
+import itertools
 import operator
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import numpy as np
@@ -104,9 +106,46 @@ class Observations(eqx.Module):
             (keep(self.times), keep(self.values), keep(self.present), keep(self.weight)),
         )
 
+    @staticmethod
+    def join(sets: Sequence["Observations"], *, pause: float | None = None) -> "Joined":
+        """Several experiments, each on a clock of its own, one after the other on one clock, to share parameters.
+
+        `pause` is the time between the last observation of one and the first of the next, by default as long as the
+        last interval. Raises `ValueError` where they do not measure the same quantities.
+        """
+        if not sets:
+            raise ValueError("Observations are joined from at least one set; received none.")
+        if pause is not None and not pause > 0:
+            raise ValueError(f"The pause between two experiments is positive; received {pause}.")
+        first = sets[0]
+        same = lambda o: (o.components, o.operator, o.weight.shape[1:])
+        if any(same(other) != same(first) for other in sets):
+            raise ValueError("Sets that are joined measure the same components or operator, with one kind of noise.")
+        shifts = [0.0]
+        for before, after in itertools.pairwise(sets):
+            between = float(before.times[-1] - before.times[-2]) if pause is None else pause
+            shifts.append(float(before.times[-1] + shifts[-1] + between - after.times[0]))
+        times = [one.times + shift for one, shift in zip(sets, shifts, strict=True)]
+        parts = lambda get: np.concatenate([get(one) for one in sets])
+        observations = eqx.tree_at(
+            lambda o: (o.times, o.values, o.present, o.weight),
+            first,
+            (np.concatenate(times), parts(lambda o: o.values), parts(lambda o: o.present), parts(lambda o: o.weight)),
+        )
+        return Joined(observations, np.array(shifts), np.array([t[0] for t in times[1:]]))
+
     def masked(self) -> Float[np.ndarray, "observation measured"]:
         """The values with NaN where they are missing, as one would plot them."""
         return np.where(self.present, self.values, np.nan)
+
+
+class Joined(NamedTuple):
+    """Several experiments on one clock: what was observed in all of them, how far each one's clock was put on,
+    `shifts` (S,), and when each but the first begins, `breaks` (S − 1,), as `Action` takes them."""
+
+    observations: Observations
+    shifts: Float[np.ndarray, " set"]
+    breaks: Float[np.ndarray, " break"]
 
 
 def _component_list(components: Sequence[int] | None, count: int) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ def path(
             one.axvspan(forecast.times[0], forecast.times[-1], color=ink(), alpha=0.08, linewidth=0)
             one.axvline(forecast.times[0], color=ink(), alpha=0.4, linewidth=0.8)
         if isinstance(component, str):
-            one.plot(best.times, best.varying[component], label="estimate", **_estimate())
+            one.plot(*_pieces(result, best.varying[component]), label="estimate", **_estimate())
         else:
             _component(one, result, component, truth, forecast, forecast_truth)
         one.set_ylabel(_name(result, component))
@@ -69,13 +69,20 @@ def path(
     return axes
 
 
+def _pieces(result: Result, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times and values of a line that is broken where the path begins anew."""
+    windows, times = result.action.pieces, result.action.grid.times
+    broken = lambda values: np.concatenate([np.append(values[window], np.nan) for window in windows])[:-1]
+    return broken(times), broken(column)
+
+
 def _component(ax: Axes, result: Result, k: int, truth, forecast: Continued | None, forecast_truth) -> None:
     best, observations = result.best, result.action.observations
-    ax.plot(best.times, best.path[:, k], label="estimate", **_estimate())
+    ax.plot(*_pieces(result, best.path[:, k]), label="estimate", **_estimate())
     _data(ax, observations, k)
     true = {"color": ink(), "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 2.6}
     if truth is not None:
-        ax.plot(best.times, truth[:, k], label="truth", **true)
+        ax.plot(*_pieces(result, truth[:, k]), label="truth", **true)
     if forecast is not None:
         ax.plot(forecast.times, forecast.path[:, k], color=accent(2), linewidth=2.0, label="forecast")
     if forecast is not None and forecast_truth is not None:

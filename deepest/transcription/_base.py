@@ -58,6 +58,11 @@ class Weight(eqx.Module):
         """The weight times one number an interval."""
         return Weight(scale.reshape(-1, *(1 for _ in self.value.shape[1:])) * self.value)
 
+    def where(self, chosen: Float[Array, " interval"], other: "Weight") -> "Weight":
+        """This weight on intervals where `chosen` is not zero, and the other one elsewhere."""
+        mask = chosen.reshape(-1, *(1 for _ in self.value.shape[1:])) != 0.0
+        return Weight(jnp.where(mask, self.value, other.value))
+
     def inverse(self) -> "Weight":
         """R_f⁻¹."""
         return Weight(1.0 / self.value if self.value.ndim == 2 else jnp.linalg.inv(self.value))
@@ -71,12 +76,14 @@ class Weight(eqx.Module):
 class PathProblem(eqx.Module):
     """A vector field on a grid, with the weight of its defects: what a transcription works on.
 
-    `times` (N,) with N − 1 a multiple of the transcription's `stride`.
+    `times` (N,) with N − 1 a multiple of the transcription's `stride`. `jumps` says that the field may jump at nodes:
+    an interval then sees its limits from inside, F(t_n⁺) where it begins and F(t_{n+1}⁻) where it ends.
     """
 
     field: Field
     times: Float[Array, " time"]
     weight: Weight
+    jumps: bool = eqx.field(static=True, default=False)
 
 
 class AbstractTranscription(eqx.Module):
@@ -116,6 +123,11 @@ class AbstractTranscription(eqx.Module):
         system: BorderedTridiagonal,
     ) -> BorderedTridiagonal:
         """The matrix plus Σ multipliers · ∇²c: with R_f c, what `quadratic` lacks of the exact Hessian."""
+
+
+def just_before(times: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The largest times below the given ones, at which a field that jumps still has its limit from the left."""
+    return jnp.nextafter(times, jnp.full_like(times, -jnp.inf))
 
 
 def points(z: BlockVector, stride: int) -> Float[Array, "time state"]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from typing import ClassVar
 
 import equinox as eqx
@@ -13,7 +14,7 @@ from jaxtyping import Array, Float
 
 from deepest.linalg import AbstractLayout, BlockVector, Equations, Leading
 from deepest.transcription._assemble import add_points, assemble
-from deepest.transcription._base import AbstractTranscription, Field, PathProblem, Weight, points
+from deepest.transcription._base import AbstractTranscription, Field, PathProblem, Weight, just_before, points
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,21 +83,40 @@ class _Stations(eqx.Module):
     In this order point j of every interval is one contiguous window, which vector lanes can load. An interval of
     width zero stands at either end of the grid: with these ghosts every node has an interval on both sides, and
     what intervals give to nodes is summed by windows too, without a special case at the ends.
+
+    Where the field `jumps`, a node is two stations: the interval that begins there sees the limit from the right, and
+    the one that ends there that from the left, for which right ends have a window of their own behind all others.
     """
 
     stride: int
     count: int
+    jumps: bool
+
+    @staticmethod
+    def of(transcription: AbstractTranscription, problem: PathProblem) -> "_Stations":
+        """The stations of a problem's grid."""
+        return _Stations(transcription.stride, (problem.times.size - 1) // transcription.stride, problem.jumps)
 
     def order(self) -> np.ndarray:
         """Places on the time axis of the points in this order."""
         nodes = np.arange(self.count + 1) * self.stride
         ended = lambda inside: np.concatenate([nodes[:1], inside, nodes[-1:]])
-        return np.concatenate([ended(nodes), *(ended(nodes[:-1] + j) for j in range(1, self.stride))])
+        ends = [ended(nodes[1:])] if self.jumps else []
+        return np.concatenate([ended(nodes), *(ended(nodes[:-1] + j) for j in range(1, self.stride)), *ends])
+
+    def times(self, times: Float[Array, " time"]) -> Float[Array, " station"]:
+        """When the field is evaluated at the points in this order."""
+        places = times[self.order()]
+        if not self.jumps:
+            return places
+        split = self.window(self.stride).start
+        return jnp.concatenate([places[:split], just_before(places[split:])])
 
     def window(self, j: int) -> slice:
         """Where point j of every interval lies, ghosts included."""
         width = self.count + 2
-        start = {0: 0, self.stride: 1}.get(j, j * width + 1)
+        last = self.stride * width + 1 if self.jumps else 1
+        start = {0: 0, self.stride: last}.get(j, j * width + 1)
         return slice(start, start + width)
 
     def real(self, j: int) -> slice:
@@ -109,11 +129,19 @@ class _Stations(eqx.Module):
         """Where the nodes lie."""
         return slice(1, self.count + 2)
 
-    def states(self, z: BlockVector) -> Float[Array, "time state"]:
+    @property
+    def shared(self) -> list[list[slice]]:
+        """For the nodes, the first interior points, …: where they lie, one window a limit of the field."""
+        ends = self.window(self.stride)
+        left = [slice(ends.start, ends.stop - 1)] if self.jumps else []
+        return [[self.nodes, *left], *([self.real(j)] for j in range(1, self.stride))]
+
+    def states(self, z: BlockVector) -> Float[Array, "station state"]:
         """The states of a path in this order."""
         inside = z.interior.reshape(self.count, self.stride - 1, z.nodes.shape[1])
         ended = lambda points: (z.nodes[:1], points, z.nodes[-1:])
-        return jnp.concatenate([*ended(z.nodes), *(x for j in range(self.stride - 1) for x in ended(inside[:, j]))])
+        parts = [*ended(z.nodes), *(x for j in range(self.stride - 1) for x in ended(inside[:, j]))]
+        return jnp.concatenate([*parts, *(ended(z.nodes[1:]) if self.jumps else ())])
 
     def widths(self, times: Float[Array, " time"]) -> Float[Array, " interval"]:
         """How wide the intervals are, ghosts included."""
@@ -134,8 +162,8 @@ class AbstractCollocation(AbstractTranscription):
     tableau: AbstractClassVar[CollocationTableau]
 
     def residuals(self, problem, z):
-        stations = _Stations(self.stride, z.nodes.shape[0] - 1)
-        states, times = stations.states(z), problem.times[stations.order()]
+        stations = _Stations.of(self, problem)
+        states, times = stations.states(z), stations.times(problem.times)
         values = jax.vmap(lambda t, x: problem.field(t, x, z.shared))(times, states)
         return self._defects(stations, problem, states, values)[1:-1]
 
@@ -150,8 +178,8 @@ class AbstractCollocation(AbstractTranscription):
         return jnp.stack([one(*rows) for rows in zip(self.tableau.alpha, self.tableau.beta, strict=True)], axis=1)
 
     def equations(self, problem, z):
-        stations, layout = _Stations(self.stride, z.nodes.shape[0] - 1), Leading()
-        states, times = stations.states(z), problem.times[stations.order()]
+        stations, layout = _Stations.of(self, problem), Leading()
+        states, times = stations.states(z), stations.times(problem.times)
         slopes = _slopes(problem.field, times, states, z.shared, layout)
         eye = jnp.eye(z.nodes.shape[1], dtype=states.dtype)
         steps = stations.widths(problem.times)[1:-1, None, None]
@@ -173,23 +201,32 @@ class AbstractCollocation(AbstractTranscription):
         count, steps = z.nodes.shape[0] - 1, jnp.diff(problem.times[:: self.stride])
         shares = jnp.asarray(self.tableau.beta, steps.dtype)
         forces = steps[:, None, None] * jnp.einsum("ij,kid->kjd", shares, multipliers)
-        nodes = jnp.pad(forces[:, 0], ((0, 1), (0, 0))) + jnp.pad(forces[:, -1], ((1, 0), (0, 0)))
+        right, left = jnp.pad(forces[:, 0], ((0, 1), (0, 0))), jnp.pad(forces[:, -1], ((1, 0), (0, 0)))
+        nodes = right if problem.jumps else right + left
         along = points(BlockVector(nodes, forces[:, 1:-1].reshape(count, -1), z.shared), self.stride)
         second = _second(problem.field, problem.times, points(z, self.stride), z.shared, along)
+        if problem.jumps:
+            ends = just_before(problem.times[:: self.stride])
+            second = second.at[:: self.stride].add(_second(problem.field, ends, z.nodes, z.shared, left))
         size = z.nodes.shape[1]
         own, mixed, shared = second[:, :size, :size], second[:, :size, size:], second[:, size:, size:].sum(0)
         return add_points(system, own, mixed, shared, self.stride)
 
     def quadratic(self, problem, z, layout):
-        stations = _Stations(self.stride, z.nodes.shape[0] - 1)
-        states, times = stations.states(z), problem.times[stations.order()]
+        stations = _Stations.of(self, problem)
+        states, times = stations.states(z), stations.times(problem.times)
         slopes = _slopes(problem.field, times, states, z.shared, layout)
         residuals = self._defects(stations, problem, states, slopes.values)
         interval = _Interval(self.tableau, stations, problem, layout)
         shares, force = interval.shares(slopes), interval.forces(residuals)
         responses, reach = interval.spots(slopes.state), interval.spots(slopes.parameters)
-        loads = lambda push: [d + layout.mul(a, m) for d, a, m in zip(push.direct, responses, push.slope, strict=True)]
-        against = lambda push: _total([layout.gram(r, m) for r, m in zip(reach, push.slope, strict=True)])
+        through = lambda acts, slope: [layout.mul(a, m) for a, m in zip(acts, slope, strict=True)]
+        loads = lambda push: [
+            _total([d, *through(acts, m)]) for d, acts, m in zip(push.direct, responses, push.slope, strict=True)
+        ]
+        against = lambda push: _total(
+            [layout.gram(r, m) for r, m in zip(itertools.chain(*reach), itertools.chain(*push.slope), strict=True)]
+        )
         border, push = loads(shares), loads(force)
         gradient, system = assemble(
             layout,
@@ -210,11 +247,12 @@ def _total(terms: list[Float[Array, "..."]]) -> Float[Array, "..."]:
 class _Push(eqx.Module):
     """What forces on the defects do at the grid points, summed over intervals: [nodes, first interiors, …].
 
-    `direct` is Σ α_ij f_i, and `slope` is h Σ β_ij f_i, which acts through F and so has yet to be multiplied by Aᵀ.
+    `direct` is Σ α_ij f_i, and `slope` is h Σ β_ij f_i, which acts through F and so has yet to be multiplied by Aᵀ:
+    one sum for each limit that F has there.
     """
 
     direct: list[Float[Array, "..."]]
-    slope: list[Float[Array, "..."]]
+    slope: list[list[Float[Array, "..."]]]
 
 
 class _Interval(eqx.Module):
@@ -230,16 +268,16 @@ class _Interval(eqx.Module):
         return self.layout.window(blocks, self.stations.real(j))
 
     def spots(self, blocks):
-        """Blocks at the nodes, at the first interior points, …, from blocks at all grid points."""
-        windows = (self.stations.nodes, *(self.stations.real(j) for j in range(1, self.stations.stride)))
-        return [self.layout.window(blocks, window) for window in windows]
+        """Blocks at the nodes, at the first interior points, …, one for each limit, from blocks at all stations."""
+        return [[self.layout.window(blocks, window) for window in windows] for windows in self.stations.shared]
 
     def gather(self, blocks):
-        """What intervals, ghosts included, give to their points j, summed over intervals: as `spots` has it."""
+        """What intervals, ghosts included, give to their points j: as `spots` has it."""
         first, *inside, last = blocks
         window = self.layout.window
-        nodes = window(last, slice(0, -1)) + window(first, slice(1, None))
-        return [nodes, *(window(x, slice(1, -1)) for x in inside)]
+        right, left = window(first, slice(1, None)), window(last, slice(0, -1))
+        nodes = [right, left] if self.stations.jumps else [left + right]
+        return [nodes, *([window(x, slice(1, -1))] for x in inside)]
 
     @property
     def widths(self):
@@ -249,20 +287,25 @@ class _Interval(eqx.Module):
     def diagonal(self, slopes):
         """H_jj at the nodes, summed over the intervals on both sides.
 
-        The weights are summed before the product: one product a node, and no sum of matrices over intervals.
+        The weights are summed before the product: one product a node and limit of F, and no sum of matrices over
+        intervals.
         """
         alpha, beta, layout = self.tableau.alpha, self.tableau.beta, self.layout
         steps, weight = self.stations.widths(self.problem.times), self.problem.weight.ghosted()
-
-        def summed(power, given):
-            value = weight.scaled(jnp.where(steps != 0, steps**power, 0.0)).value
-            return Weight(float(given[-1, -1]) * value[:-1] + float(given[0, 0]) * value[1:])
-
         pairs = (alpha.T @ alpha, alpha.T @ beta, beta.T @ beta)
-        constant, linear, square = (summed(power, given) for power, given in enumerate(pairs))
-        nodes = layout.window(slopes.state, self.stations.nodes)
-        rest = linear.blocks(layout) + square.after(layout, nodes)
-        return constant.blocks(layout) + linear.after(layout, nodes) + layout.mul(rest, layout.transpose(nodes))
+
+        def summed(power, given, sides):
+            value = weight.scaled(jnp.where(steps != 0, steps**power, 0.0)).value
+            ended = {0: value[1:], -1: value[:-1]}
+            return Weight(_total([float(given[side, side]) * ended[side] for side in sides]))
+
+        def squares(sides, nodes):
+            constant, linear, square = (summed(power, given, sides) for power, given in enumerate(pairs))
+            rest = linear.blocks(layout) + square.after(layout, nodes)
+            return constant.blocks(layout) + linear.after(layout, nodes) + layout.mul(rest, layout.transpose(nodes))
+
+        limits = [(0,), (-1,)] if self.stations.jumps else [(-1, 0)]
+        return _total([squares(*limit) for limit in zip(limits, self.spots(slopes.state)[0], strict=True)])
 
     def hessian(self, slopes):
         """H_jl of every interval for all that `assemble` asks for but the nodes' own blocks."""
@@ -305,7 +348,7 @@ class _Interval(eqx.Module):
                 sums.append(weight.times(self.layout, _total(terms)) if terms else jnp.zeros_like(columns[0]))
             return self.gather(sums)
 
-        return _Push(mix(direct, power), self.layout.store(mix(slope, power + 1)))
+        return _Push([_total(x) for x in mix(direct, power)], self.layout.store(mix(slope, power + 1)))
 
 
 class Euler(AbstractCollocation):

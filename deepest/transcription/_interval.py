@@ -10,13 +10,14 @@ from jaxtyping import Array, Float
 
 from deepest.linalg import BorderedTridiagonal, Equations
 from deepest.transcription._assemble import assemble
-from deepest.transcription._base import AbstractTranscription, Field
+from deepest.transcription._base import AbstractTranscription, Field, PathProblem, just_before
 
 
 class AbstractIntervalDefect(AbstractTranscription):
     """A transcription with one defect c(t, h, x_a, x_b) an interval and no interior points.
 
-    Derivatives come from automatic differentiation of the defect itself, D + D + P directions an interval.
+    Derivatives come from automatic differentiation of the defect itself, D + D + P directions an interval. Where the
+    field jumps at nodes, a defect sees its limit from the left at the interval's end.
     """
 
     @abc.abstractmethod
@@ -31,7 +32,7 @@ class AbstractIntervalDefect(AbstractTranscription):
         """The defect of one interval that starts at t and is h wide."""
 
     def residuals(self, problem, z):
-        one = lambda t, h, a, b: self.defect(problem.field, t, h, (a, b), z.shared)
+        one = lambda t, h, a, b: self.defect(_within(problem, t + h), t, h, (a, b), z.shared)
         times = problem.times
         return jax.vmap(one)(times[:-1], jnp.diff(times), z.nodes[:-1], z.nodes[1:])[:, None, :]
 
@@ -39,7 +40,8 @@ class AbstractIntervalDefect(AbstractTranscription):
         """The defect as a function of t, h and u = (x_a, x_b, θ), where each interval stands, and slices of u."""
         size, times = z.nodes.shape[1], problem.times
         stacked = lambda a, b: jnp.concatenate([a, b, z.shared])
-        defect = lambda t, h, u: self.defect(problem.field, t, h, (u[:size], u[size : 2 * size]), u[2 * size :])
+        split = lambda u: ((u[:size], u[size : 2 * size]), u[2 * size :])
+        defect = lambda t, h, u: self.defect(_within(problem, t + h), t, h, *split(u))
         places = (times[:-1], jnp.diff(times), jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:]))
         return defect, places, (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
 
@@ -71,6 +73,13 @@ class AbstractIntervalDefect(AbstractTranscription):
             shared=layout.gram(p, force)[:, 0],
         )
         return residuals[:, None, :], gradient, system
+
+
+def _within(problem: PathProblem, end: Float[Array, ""]) -> Field:
+    """The field as an interval sees it that ends there."""
+    if not problem.jumps:
+        return problem.field
+    return lambda t, x, parameters: problem.field(jnp.minimum(t, just_before(end)), x, parameters)
 
 
 def _bend(system: BorderedTridiagonal, second: Float[Array, "interval unknown unknown"], windows):

@@ -1,0 +1,85 @@
+"""The axis of a path: its grid, where intervals lie on it, and where it begins anew."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import ArrayLike
+
+from deepest.paths import Grid
+from deepest.transcription import AbstractTranscription
+
+
+def lay_out(
+    times: np.ndarray,
+    transcription: AbstractTranscription,
+    *,
+    steps: int,
+    step: float | None,
+    grid: Grid | ArrayLike | Sequence | None,
+    jumps: np.ndarray,
+    breaks: np.ndarray,
+) -> tuple[Grid, np.ndarray]:
+    """A grid that holds all `times` (K,), with a node at every jump and break, and the numbers of the intervals (B,)
+    that the model does not link, because the path begins anew where they end."""
+    stride = transcription.stride
+    if sum((grid is not None, steps != 1, step is not None)) > 1:
+        raise ValueError("Give one of steps=, step= and grid=.")
+    if grid is not None:
+        base = grid if isinstance(grid, Grid) else Grid(grid)
+        check_intervals(base, transcription)
+        base = base.insert(times, stride=stride)
+    else:
+        base = _cut(Grid(times), stride, steps, step, _ended(times, breaks))
+        check_intervals(base, transcription)
+    base = base.insert(np.union1d(jumps, breaks), stride=stride, exact=True)
+    return base, _ended(base.times[::stride], breaks)
+
+
+def check_breaks(breaks: ArrayLike | Sequence, times: np.ndarray) -> np.ndarray:
+    """The times (B,) at which the path begins anew, each but for rounding one of the observations' `times` (K,)."""
+    breaks = np.asarray(breaks, float)
+    if breaks.ndim != 1 or not np.all(np.isfinite(breaks)) or not np.all(np.diff(breaks) > 0):
+        raise ValueError(f"breaks are finite times that increase; received {breaks}.")
+    inside = (breaks > times[0]) & (breaks <= times[-1])
+    if not np.all(inside):
+        raise ValueError(
+            f"A path can begin anew after the first observation, at {times[0]:g}, and up to the last, at "
+            f"{times[-1]:g}; received a break at {breaks[np.argmin(inside)]:g}."
+        )
+    return breaks
+
+
+def check_intervals(grid: Grid, transcription: AbstractTranscription) -> None:
+    """Raise `ValueError` unless the grid is one of whole intervals with evenly spaced points inside."""
+    stride, name = transcription.stride, type(transcription).__name__
+    if (grid.size - 1) % stride:
+        raise ValueError(
+            f"{name} takes {stride} grid steps an interval, so their number must be a multiple of {stride}; received "
+            f"{grid.size - 1} steps. Cut each into {stride} with steps={stride}, or leave out an observation."
+        )
+    nodes = grid.times[::stride]
+    widths = np.diff(nodes)
+    for j in range(1, stride):
+        place = (grid.times[j::stride] - nodes[:-1]) / widths
+        if not np.allclose(place, j / stride, atol=1e-4):
+            k = int(np.argmax(np.abs(place - j / stride)))
+            raise ValueError(
+                f"{name} needs its interior points evenly spaced; time {grid.times[k * stride + j]:g} is not midway "
+                f"between {nodes[k]:g} and {nodes[k + 1]:g}. Use steps={stride}."
+            )
+
+
+def _cut(grid: Grid, stride: int, steps: int, step: float | None, ended: np.ndarray) -> Grid:
+    """The observations' grid, every interval cut but those that nothing links, which stay whole."""
+    if ended.size == 0:
+        return grid.refine(steps) if step is None else grid.within(step, stride=stride)
+    counts = np.full(grid.size - 1, steps)
+    if step is not None:
+        counts = np.diff(np.searchsorted(grid.within(step, stride=stride).times, grid.times))
+    counts[ended] = stride
+    return grid.refine(counts)
+
+
+def _ended(nodes: np.ndarray, breaks: np.ndarray) -> np.ndarray:
+    """The intervals between nodes within which, or at whose end, a break lies."""
+    return np.searchsorted(nodes, breaks - 1e-4 * np.min(np.diff(nodes))) - 1
