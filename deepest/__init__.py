@@ -20,6 +20,7 @@ from deepest.anneal import Result as Result
 from deepest.anneal import anneal as anneal
 from deepest.anneal import climb as climb
 from deepest.anneal import load as load
+from deepest.anneal import resume as resume
 from deepest.models import Normal as Normal
 from deepest.models import Unknown as Unknown
 from deepest.paths import Grid as Grid

@@ -6,9 +6,10 @@ starting paths, finds the global minimum of the action at large R_f.
 Uses `action`, `transcription`, `minimise`, `linalg`, `models`, `paths`, `ensemble`, `io`.
 """
 
-from deepest.anneal._anneal import Progress as Progress
 from deepest.anneal._anneal import anneal as anneal
+from deepest.anneal._anneal import resume as resume
 from deepest.anneal._ladder import Ladder as Ladder
+from deepest.anneal._loop import Progress as Progress
 from deepest.anneal._prune import Prune as Prune
 from deepest.anneal._result import Estimate as Estimate
 from deepest.anneal._result import Result as Result

@@ -1,38 +1,23 @@
-"""The one annealing loop: rungs are compiled, the host prunes, reports and stops between them."""
+"""Annealing: from an action and a ladder to a result, kept on the way and taken up again."""
 
-import dataclasses
+import os
+import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from deepest._program import program
 from deepest.action import Action, initial_paths
 from deepest.anneal._ladder import Ladder
+from deepest.anneal._loop import Loop, Progress, Standing
 from deepest.anneal._prune import Prune
-from deepest.anneal._result import Result, consistent, expected
-from deepest.anneal._rung import FINE, ROUGH, Members, advance, suited
-from deepest.minimise import AbstractMinimiser, Status
+from deepest.anneal._result import Result, load
+from deepest.io import writing
+from deepest.minimise import AbstractMinimiser
 
-# The lowest level is flat where one rung changes it by less than this, relative.
-_FLAT = 3e-4
-
-_advance = program(advance)
-_keep = program(Prune.keep)
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """What the loop tells between rungs: rung β of `rungs`, R_f/R_m, how many members go on, the lowest level."""
-
-    rung: int
-    rungs: int
-    ratio: float
-    active: int
-    members: int
-    lowest: float
+# Keeping what there is may take this part of the time; where rungs are too short for that, not every one is kept.
+_SHARE = 0.1
 
 
 def anneal(
@@ -47,6 +32,8 @@ def anneal(
     stop: bool = True,
     minimiser: AbstractMinimiser | None = None,
     progress: Callable[[Progress], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> Result:
     """Climb the ladder with an ensemble of paths, and return every level and the lowest path.
 
@@ -59,16 +46,64 @@ def anneal(
       consistent with χ².
     - `minimiser`: by default `DampedNewton`, in its primal–dual form on rungs that the dtype's precision asks it for.
     - `progress`: called on the host after every rung.
+    - `checkpoint`: a NetCDF file that holds the run as far as it has come, and in the end the result as `Result.save`
+      writes it: from it `resume` goes on after whatever ended the process, and arrives at the same bits. It is written
+      after every rung, or where rungs are short as often as takes a tenth of the time. `force` overwrites a file.
 
     Each rung is one compiled call; a problem of the same shapes compiles once, whatever its data. Raises `ValueError`
     for starts that do not fit, no key, or a ladder that a given minimiser cannot carry in the dtype. A member that
-    fails is left out with its status; the others go on. Source: [ye2015].
+    fails is left out with its status; the others go on. A `checkpoint` raises what `Result.save` raises, and
+    `BlockingIOError` where another process is writing that file. Source: [ye2015].
     """
     ladder = Ladder() if ladder is None else ladder
     if minimiser is not None:
         ladder.check(jnp.result_type(float), minimiser)
-    loop = _Loop(action, ladder, prune, stop, minimiser, progress)
-    return loop.run(*_starts(action, members, key, starts, spread))
+    standing = Standing.start(action, ladder, *_starts(action, members, key, starts, spread))
+    loop = Loop(action, ladder, prune, stop, minimiser, standing, progress)
+    return loop.run() if checkpoint is None else _kept(loop, checkpoint, force)
+
+
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **pieces: Any,
+) -> Result:
+    """Go on with a run that `anneal(checkpoint=path)` left unfinished, to the bit as if it had never been interrupted.
+
+    `pieces` are `load`'s: what of model, args, operator, transcription and minimiser the file cannot name, and `trust`.
+    The file holds the run all the while, and in the end the result. A run that is finished is returned as it is.
+
+    Raises what `load` and `Result.save` raise, and `BlockingIOError` where another process is writing the file.
+    """
+    result = load(path, **pieces)
+    pending = result.pending
+    if pending is None:
+        return result
+    standing = Standing.again(result)
+    rules = (pending.prune, pending.stop, pending.minimiser)
+    return _kept(Loop(result.action, result.ladder, *rules, standing, progress), path, force=True)
+
+
+def _kept(loop: Loop, path: str | os.PathLike[str], force: bool) -> Result:
+    """Run a loop whose standing is kept in a file."""
+    with writing(path):
+        loop.result(finished=False).save(path, force=force)
+        spent, last = 0.0, time.perf_counter()
+
+        def keep(loop: Loop) -> None:
+            nonlocal spent, last
+            began = time.perf_counter()
+            if _SHARE * (began - last) < spent:
+                return
+            loop.result(finished=False).save(path, force=True)
+            last = time.perf_counter()
+            spent = last - began
+
+        loop.keep = keep
+        result = loop.run()
+        result.save(path, force=True)
+    return result
 
 
 def _starts(action: Action, members: int, key, starts, spread) -> tuple[Array, Array]:
@@ -87,113 +122,3 @@ def _starts(action: Action, members: int, key, starts, spread) -> tuple[Array, A
             f"{paths.shape} and {parameters.shape}."
         )
     return paths, parameters
-
-
-class _Loop:
-    """The state of one climb on the host."""
-
-    def __init__(self, action, ladder, prune, stop, minimiser, progress):
-        self.action, self.ladder, self.prune, self.stop = action, ladder, prune, stop
-        self.minimiser, self.progress = minimiser, progress
-        self.ratios = ladder.ratios
-        self.share = float(action.level(jnp.ones(())))  # a level is this times the cost
-
-    def run(self, paths: Array, parameters: Array) -> Result:
-        count, rungs = paths.shape[0], self.ratios.size
-        self.members = Members.start(self.action, paths, parameters)
-        self.levels = np.full((rungs, count), np.nan)
-        self.steps = np.zeros((rungs, count), int)
-        self.estimates = np.full((rungs, *parameters.shape), np.nan)
-        self.reached = np.full(count, -1)
-        self.alive = np.ones(count, bool)
-        self.top = rungs - 1
-        if self.prune is None:
-            self._wave(self.alive.copy(), shed=False)
-            return self._result()
-        while not self._settled():
-            active = self.prune.begin(self.reached)
-            fresh = bool(active.any())
-            active = active if fresh else self._resumed()
-            if not active.any():
-                break
-            self._wave(active, shed=fresh)
-        return self._result()
-
-    def _resumed(self) -> Bool[np.ndarray, " member"]:
-        waiting = self.alive & (self.reached < self.top)
-        latest = self.levels[np.maximum(self.reached, 0), np.arange(waiting.size)]
-        return self.prune.resume(latest, self.reached, waiting, self._lowest())
-
-    def _wave(self, active: Bool[np.ndarray, " member"], shed: bool) -> None:
-        """Take the active members to the top, shedding the worse of them on the way where `shed`."""
-        # Levels do not fall: what exceeds the highest that χ² allows waits, in case nothing better is found.
-        bound = expected(self.action)[1] if shed else np.inf
-        stride = 1
-        while active.any():
-            before = int(self.reached[active].min())
-            rung = min(before + stride, self.top)
-            here, last = active & (self.reached < rung), rung == self.top
-            steps = self._climb(rung, here, FINE if last else ROUGH)
-            active = active & self.alive & (~here | (self.levels[rung] <= min(self._lowest(), bound)))
-            if last:
-                return
-            if self.stop and self._flat(before, rung, here & active):
-                self._climb(rung, here & active, FINE)
-                self.top = rung
-                return
-            if shed and active.sum() > self.prune.width:
-                active = np.asarray(_keep(self.prune, jnp.asarray(self.levels[rung]), jnp.asarray(active)))
-            stride = self.ladder.stride(stride, easy=steps == 1)
-
-    def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> int:
-        """Take members to a rung; the most steps that one of them took."""
-        dtype = self.members.cost.dtype
-        tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
-        scalars = (dtype.type(self.ratios[rung]), jnp.asarray(here), dtype.type(tolerance))
-        minimiser = suited(self.ratios[rung], dtype) if self.minimiser is None else self.minimiser
-        self.members = _advance(self.action, minimiser, self.members, *scalars)
-        cost, status = np.asarray(self.members.cost), np.asarray(self.members.status)
-        self.levels[rung, here] = self.share * cost[here]
-        steps = np.asarray(self.members.steps)[here]
-        self.steps[rung, here] += steps
-        self.estimates[rung, here] = np.asarray(self.members.z.shared)[here]
-        self.reached[here] = rung
-        self.alive &= ~here | (np.isfinite(cost) & (status != Status.not_finite))
-        if self.progress is not None:
-            level = np.nanmin(self.levels[rung]) if np.isfinite(self.levels[rung]).any() else np.nan
-            report = Progress(rung, self.ratios.size, self.ratios[rung], int(here.sum()), here.size, float(level))
-            self.progress(report)
-        return int(steps.max())
-
-    def _flat(self, before: int, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
-        """Whether the lowest level has changed by next to nothing a rung since the one before, and χ² allows it."""
-        if before < 0 or not active.any():
-            return False
-        lowest = np.flatnonzero(active)[np.argmin(self.levels[rung, active])]
-        now, then = self.levels[rung, lowest], self.levels[before, lowest]
-        return bool(abs(now - then) <= _FLAT * (rung - before) * now) and consistent(self.action, now)
-
-    def _lowest(self) -> float:
-        """The lowest level at the top; nothing can win that is above it. A margin lets equals finish."""
-        finished = self.levels[self.top][self.alive & (self.reached >= self.top)]
-        return float(finished.min() * (1.0 + 1e-3)) if finished.size else np.inf
-
-    def _settled(self) -> bool:
-        """Whether the search may end; at levels that χ² allows but rarely, it is worth looking for a lower one."""
-        return self._lowest() <= expected(self.action, 2.0)[1]
-
-    def _result(self) -> Result:
-        status = np.asarray(self.members.status).copy()
-        status[self.alive & (self.reached < self.top)] = Status.pruned
-        shown = self.top + 1
-        paths, _ = eqx.filter_vmap(self.action.unpack)(self.members.z)
-        return Result(
-            action=self.action,
-            ladder=self.ladder,
-            levels=self.levels[:shown],
-            steps=self.steps[:shown],
-            estimates=self.estimates[:shown],
-            status=status,
-            paths=np.asarray(paths),
-            parameters=np.asarray(self.members.z.shared),
-        )

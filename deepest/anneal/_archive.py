@@ -21,19 +21,24 @@ from deepest.paths import Grid, Observations
 
 _FORMAT, _VERSION = "deepest result", 1
 # What a reader can hand over in place of what a file does not hold.
-_PIECES = ("model", "args", "operator", "transcription")
+_PIECES = ("model", "args", "operator", "transcription", "minimiser")
+# The rules of an unfinished run, and what it holds of each member.
+_RULES = ("prune", "stop", "minimiser", "stride", "shed")
+_STANDING = ("damping", "cost", "steps", "status", "reached", "alive", "active")
 
 
 def write(path: str | os.PathLike[str], result: Mapping[str, Any], *, force: bool) -> None:
     """Write the fields of a `Result`, by name, as one file."""
-    action = result["action"]
-    specification, arrays = _specification(action, result["ladder"])
+    action, pending = result["action"], result["pending"]
+    specification, arrays = _specification(action, result["ladder"], pending)
     groups = {
         "posterior": _posterior(action, result),
         "sample_stats": _sample_stats(action, result),
         "observed_data": _observed(action.observations),
         "constant_data": _constants(action) | _named(specification, arrays),
     }
+    if pending is not None:
+        groups["pending"] = {name: (("member",), getattr(pending, name), {}) for name in _STANDING}
     write_tree(path, groups, _attributes(action), force=force)
 
 
@@ -109,14 +114,15 @@ def _constants(action: Action) -> dict[str, tuple]:
     }
 
 
-def _specification(action: Action, ladder: Ladder) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _specification(action: Action, ladder: Ladder, pending: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Every piece of code and its constants; a piece that cannot be written down is absent, with the reason."""
     model, args = action.estimable.template
     observations = action.observations
     pieces = {"model": model, "args": args, "operator": observations.operator, "transcription": action.transcription}
     specification: dict[str, Any] = {"dimension": action.estimable.dimension, "convention": action.convention}
     arrays: dict[str, np.ndarray] = {}
-    for name, piece in {**pieces, "components": observations.components, "ladder": ladder}.items():
+    rules = {} if pending is None else {name: getattr(pending, name) for name in _RULES}
+    for name, piece in {**pieces, "components": observations.components, "ladder": ladder, **rules}.items():
         own: dict[str, np.ndarray] = {}
         try:
             specification[name] = describe(piece, name, own)
@@ -225,7 +231,15 @@ def _fields(file: _File, given: Mapping[str, Any], trust: bool) -> dict[str, Any
         "status": stats["status"],
         "paths": paths,
         "parameters": posterior["parameters"],
+        "pending": _pending(file, get),
     }
+
+
+def _pending(file: _File, get: Callable[[str], Any]) -> dict[str, Any] | None:
+    if "pending" not in file.groups:
+        return None
+    held = file.groups["pending"]
+    return {**{name: get(name) for name in _RULES}, **{name: held[name] for name in _STANDING}}
 
 
 def _reader(file: _File, given: Mapping[str, Any], trust: bool) -> Callable[[str], Any]:

@@ -8,15 +8,16 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from deepest._program import program
 from deepest.action import Action
 from deepest.anneal import _archive
 from deepest.anneal._ladder import Ladder
+from deepest.anneal._prune import Prune
 from deepest.anneal._rung import finest
 from deepest.linalg import BlockVector
-from deepest.minimise import DampedNewton, PrimalDual, Solution, Status
+from deepest.minimise import AbstractMinimiser, DampedNewton, PrimalDual, Solution, Status
 from deepest.models import integrate
 from deepest.transcription import AbstractTranscription
 
@@ -110,6 +111,26 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pending:
+    """What an unfinished run needs to go on, beside what a `Result` holds: its rules `prune`, `stop` and `minimiser`;
+    of each member (member,) its last `damping`, `cost`, `steps` and `status`, the rung it has `reached`, and whether it
+    is `alive` and `active`; the `stride` of the next rung, and whether worse members are `shed`."""
+
+    prune: Prune | None
+    stop: bool
+    minimiser: AbstractMinimiser | None
+    damping: Float[np.ndarray, " member"]
+    cost: Float[np.ndarray, " member"]
+    steps: Int[np.ndarray, " member"]
+    status: Int[np.ndarray, " member"]
+    reached: Int[np.ndarray, " member"]
+    alive: Bool[np.ndarray, " member"]
+    active: Bool[np.ndarray, " member"]
+    stride: int
+    shed: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """An annealed ensemble.
 
@@ -117,6 +138,7 @@ class Result:
     - `estimates` (rung, member, P): parameters along the ladder, in the order of `parameter_names`.
     - `status` (member,): `Status` codes; `paths` (member, N, D) and `parameters` (member, P) at each member's
       last rung.
+    - `pending`: None, but in a run that was loaded before it was finished, with which `resume` goes on.
 
     Rungs end where the climb stopped, which may be below the ladder's top.
     """
@@ -129,6 +151,7 @@ class Result:
     status: Int[np.ndarray, " member"]
     paths: Float[np.ndarray, "member time state"]
     parameters: Float[np.ndarray, "member parameter"]
+    pending: Pending | None = None
 
     @property
     def ratios(self) -> Float[np.ndarray, " rung"]:
@@ -151,6 +174,8 @@ class Result:
     def best(self) -> Estimate:
         """The estimate at the lowest level. Raises `ValueError` where no member reached the top."""
         if self.order.size == 0:
+            if self.pending is not None:
+                raise ValueError("This run was interrupted before a member reached the top of the ladder: resume it.")
             sentences = {Status(code).sentence for code in self.status}
             raise ValueError("No member reached the top of the ladder. " + " ".join(sorted(sentences)))
         return self.estimate(int(self.order[0]))
@@ -258,16 +283,20 @@ def load(
     args: Any = None,
     operator: Callable | None = None,
     transcription: AbstractTranscription | None = None,
+    minimiser: AbstractMinimiser | None = None,
     trust: bool = False,
 ) -> Result:
     """A result that was saved, equal to the bit: levels, paths, parameters, and the action that it came from.
 
     `model`, `args`, `operator` and `transcription` are those of the `Action` (and of its `Observations`), with their
-    `Unknown`s; each is needed only where the file cannot name it, and takes the place of what the file holds. Code that
-    a file names is imported from deepest only, unless `trust`: importing a module runs it.
+    `Unknown`s, and `minimiser` that of an unfinished run; each is needed only where the file cannot name it, and takes
+    the place of what the file holds. Code that a file names is imported from deepest only, unless `trust`: importing a
+    module runs it.
 
     Raises `ValueError` that names the file: missing, foreign, damaged, computed in another precision than this process,
     or with a piece missing, not deepest's own, or one that does not fit the estimates.
     """
     given = {"model": model, "args": args, "operator": operator, "transcription": transcription}
-    return Result(**_archive.read(path, given, trust=trust))
+    fields = _archive.read(path, {**given, "minimiser": minimiser}, trust=trust)
+    pending = fields.pop("pending")
+    return Result(**fields, pending=None if pending is None else Pending(**pending))

@@ -44,7 +44,8 @@ def describe(value: Any, place: str, arrays: Arrays) -> Any:
     if type(value) in (list, tuple):
         return {type(value).__name__: [describe(item, f"{place}.{k}", arrays) for k, item in enumerate(value)]}
     if type(value) in (dict, OrderedDict):
-        return {type(value).__name__: [[describe(k, place, arrays), describe(v, f"{place}.{k}", arrays)] for k, v in value.items()]}
+        pairs = [[describe(k, place, arrays), describe(v, f"{place}.{k}", arrays)] for k, v in value.items()]
+        return {type(value).__name__: pairs}
     if isinstance(value, eqx.Module):
         fields = {
             field.name: describe(getattr(value, field.name), f"{place}.{field.name}", arrays)

@@ -13,6 +13,7 @@ from deepest.cli._anneal import anneal
 from deepest.cli._forecast import forecast
 from deepest.cli._plot import plot
 from deepest.cli._refuse import command
+from deepest.cli._resume import resume
 from deepest.cli._session import leave
 from deepest.cli._train import train
 from deepest.cli._twin import twin
@@ -52,7 +53,7 @@ def root(
     """
 
 
-for _command in (twin, anneal, plot, forecast, train):
+for _command in (twin, anneal, resume, plot, forecast, train):
     app.command(_command.__name__)(command(_command))
 
 

@@ -21,7 +21,11 @@ class Climb:
 
     def __call__(self, progress: Progress) -> None:
         """Show one rung."""
-        note = f"R_f/R_m {progress.ratio:.0e}  {progress.active} of {progress.members}  level {progress.lowest:.4g}"
+        levels = ", ".join(f"{level:.4g}" for level in progress.levels) or "none"
+        failed = progress.members - progress.alive
+        who = f"{progress.active} of {progress.members}" + (f" ({failed} failed)" if failed else "")
+        left = "" if progress.left is None else f"  {_duration(progress.left)} left"
+        note = f"R_f/R_m {progress.ratio:.0e}  {who}  levels {levels}{left}"
         rung = progress.rung + 1
         what = self._named(f"rung {rung}/{progress.rungs}")
         self.bar.update(self.task, completed=rung, total=progress.rungs, description=what, note=note)
@@ -57,6 +61,13 @@ class Lesson:
     def say(self, what: str) -> None:
         """Show what is done now, outside the training."""
         self.bar.update(self.task, description=what, note="")
+
+
+def _duration(seconds: float) -> str:
+    """A time as one would say it: 40 s, 12 min, 3 h."""
+    if seconds < 90.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"
 
 
 @contextmanager

@@ -11,3 +11,5 @@ from deepest.io._table import Table as Table
 from deepest.io._table import read_table as read_table
 from deepest.io._tree import read_tree as read_tree
 from deepest.io._tree import write_tree as write_tree
+from deepest.io._writing import clear as clear
+from deepest.io._writing import writing as writing
