@@ -140,18 +140,55 @@ class Action(eqx.Module):
             kernel=choose_kernel(self.estimable.size),
         )
 
-    def observe(self, values: Float[Array, "observation measured"]) -> "Action":
-        """The same action for other values (K, L) measured at the same times with the same precision and mask.
+    def observe(
+        self,
+        values: Float[Array, "observation measured"] | None = None,
+        *,
+        precision: Float[Array, "..."] | None = None,
+    ) -> "Action":
+        """The same action for other values (K, L) measured at the same times with the same mask, another precision R_m
+        (L,) or (K, L) of the values, or both.
 
-        Traceable: `values` may be batched by `vmap` or differentiated. Values that are masked are not looked at.
+        Traceable: both may be batched by `vmap` or differentiated, and what is masked is not looked at. R_f stays what
+        it is: ratios go on counting in the R_m of before. Raises `ValueError` for other shapes, and for a precision in
+        place of full matrices.
         """
-        observations = self.observations
-        if values.shape != observations.values.shape:
-            raise ValueError(f"Values must have shape {observations.values.shape}; received {values.shape}.")
-        kept = jnp.where(observations.present, values, jnp.zeros_like(values))
-        where = lambda a: (a.observations.values, a.measurement.values)
-        gridded = jnp.zeros_like(self.measurement.values).at[self.places].set(kept)
-        return eqx.tree_at(where, self, (kept, gridded))
+        present, action = self.observations.present, self
+        put = lambda given, gridded: jnp.zeros_like(gridded).at[self.places].set(given)
+        if values is not None:
+            if values.shape != present.shape:
+                raise ValueError(f"Values must have shape {present.shape}; received {values.shape}.")
+            kept = jnp.where(present, values, jnp.zeros_like(values))
+            where = lambda a: (a.observations.values, a.measurement.values)
+            action = eqx.tree_at(where, action, (kept, put(kept, self.measurement.values)))
+        if precision is not None:
+            if self.measurement.weight.ndim != 2 or precision.shape not in (present.shape[1:], present.shape):
+                raise ValueError(
+                    f"A precision is one number a column {present.shape[1:]} or a value {present.shape}, in place of "
+                    f"one that was; received shape {precision.shape}."
+                )
+            kept = jnp.where(present, jnp.broadcast_to(precision, present.shape), 0.0)
+            where = lambda a: (a.observations.weight, a.measurement.weight)
+            action = eqx.tree_at(where, action, (kept, put(kept, self.measurement.weight)))
+        return action
+
+    def weigh(self, model_precision: Float[Array, "..."]) -> "Action":
+        """The same action with another shape of R_f, (D,) or as `model_precision` was in the intervals' own units, such
+        as `action.shape.value`; traceable. Raises `ValueError` for another shape."""
+        shape = self.shape.value.shape
+        if model_precision.shape not in (shape[1:], shape):
+            raise ValueError(
+                f"This model precision has shape {shape[1:]} or {shape}; received {model_precision.shape}."
+            )
+        return eqx.tree_at(lambda a: a.shape.value, self, jnp.broadcast_to(model_precision, shape))
+
+    def given(self, model: Callable, args: Any = None) -> "Action":
+        """The same action with other known numbers in the model and args, which are of the same structure with the same
+        unknowns; traceable. Raises `ValueError` for another structure."""
+        before, after = (jax.tree.structure(pair) for pair in (self.estimable.template, (model, args)))
+        if before != after:
+            raise ValueError(f"The model and args must have the structure {before}; received {after}.")
+        return eqx.tree_at(lambda a: a.estimable.template, self, (model, args))
 
     @property
     def pieces(self) -> list[slice]:
