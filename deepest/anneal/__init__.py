@@ -8,6 +8,7 @@ Uses `action`, `transcription`, `minimise`, `linalg`, `models`, `paths`, `ensemb
 
 from deepest.anneal._anneal import anneal as anneal
 from deepest.anneal._anneal import resume as resume
+from deepest.anneal._identify import Identifiability as Identifiability
 from deepest.anneal._ladder import Ladder as Ladder
 from deepest.anneal._loop import Progress as Progress
 from deepest.anneal._prune import Prune as Prune

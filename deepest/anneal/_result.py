@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from deepest._program import program
 from deepest.action import Action
 from deepest.anneal import _archive
+from deepest.anneal._identify import Identifiability, identified
 from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
 from deepest.anneal._rung import finest
@@ -221,6 +222,17 @@ class Result:
             gap=gap,
             dominance=None if gap is None else float(np.exp(-gap)),
         )
+
+    def identify(self) -> Identifiability:
+        """How well the best estimate's parameters are known: deviations, and which combinations are sloppy.
+
+        Raises `ValueError` where no member reached the top, and where no parameter was estimated.
+        """
+        best = self.best
+        if not self.parameter_names:
+            raise ValueError("There are no parameters to identify: the model has no Unknown that does not vary.")
+        where = self.paths[best.member], self.parameters[best.member]
+        return identified(self.action, float(self.ratios[-1]), *where)
 
     def forecast(self, until: float, *, step: float | None = None) -> Forecast:
         """Run the best model on from the end of its path to time `until`, saved every `step` (default: the grid's).

@@ -51,11 +51,14 @@ def found(result: Result) -> Rows:
 
 
 def estimates(result: Result) -> Rows:
-    """The parameters, and whether one of them stands at its bound."""
-    bounds = np.asarray(result.action.limits[1]).T
-    for (name, value), (low, high) in zip(result.best.parameters.items(), bounds, strict=True):
-        where = " (at its bound: widen the range)" if value <= low or value >= high else ""
-        yield name, f"{value:.6g}, sought between {low:g} and {high:g}{where}"
+    """The parameters with their deviations, and whether one stands at its bound or is hardly known."""
+    if result.parameter_names:
+        known, bounds = result.identify(), np.asarray(result.action.limits[1]).T
+        rows = zip(known.names, known.estimates, known.deviations, known.at_bound, bounds, strict=True)
+        for name, value, deviation, bound, (low, high) in rows:
+            where = " (at its bound: widen the range)" if bound else ""
+            where = " (hardly known from these data)" if name in known.loose else where
+            yield name, f"{value:.6g} ± {deviation:.2g}, sought between {low:g} and {high:g}{where}"
     for name, path in result.best.varying.items():
         yield name, f"varies between {path.min():.6g} and {path.max():.6g}"
 

@@ -21,6 +21,7 @@ from deepest.minimise._form import AbstractForm as AbstractForm
 from deepest.minimise._form import Penalty as Penalty
 from deepest.minimise._form import PrimalDual as PrimalDual
 from deepest.minimise._implicit import implicit as implicit
+from deepest.minimise._implicit import precision as precision
 from deepest.minimise._problem import AbstractBlockProblem as AbstractBlockProblem
 from deepest.minimise._problem import AbstractConstrainedProblem as AbstractConstrainedProblem
 from deepest.minimise._problem import AbstractMinimiser as AbstractMinimiser

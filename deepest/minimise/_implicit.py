@@ -51,6 +51,33 @@ def _derivatives(primals, tangents):
     return (z, cost), (moved, rise)
 
 
+def precision(
+    problem: AbstractConstrainedProblem, z: BlockVector, *, saddle: bool
+) -> Float[Array, "parameter parameter"]:
+    """What the minimum says of the shared unknowns, all others being free: S = C − Bᵀ H⁻¹ B of the exact Hessian
+
+        [[H, B], [Bᵀ, C]],
+
+    in Laplace's approximation the inverse covariance of those unknowns. Rows of components at a bound are zero. With
+    `saddle` from the primal–dual system, which carries it at every R_f, and at R_f = ∞.
+    """
+    free = jax.tree.map(jnp.ones_like, z) if problem.bounds is None else problem.bounds.inside(z)
+    fixed = BlockVector(free.nodes, free.interior, jnp.zeros_like(free.shared))
+    point, product, _ = (_saddle_point if saddle else _minimum)(problem, z, free)
+    _, _, solve = (_saddle_point if saddle else _minimum)(problem, z, fixed)
+    none = jax.tree.map(jnp.zeros_like, point)
+
+    def column(unit):
+        pushed = product((BlockVector(none[0].nodes, none[0].interior, unit), *none[1:]))
+        right = (BlockVector(pushed[0].nodes, pushed[0].interior, none[0].shared), *pushed[1:])
+        moved, *rest = solve(right)
+        back = jax.tree.map(jnp.negative, (moved, *rest))
+        own = BlockVector(back[0].nodes, back[0].interior, unit)
+        return product((own, *back[1:]))[0].shared
+
+    return lax.map(column, jnp.diag(free.shared))
+
+
 def _minimum(problem: AbstractBlockProblem, z: BlockVector, free: BlockVector):
     """The stationary point, and the product with its matrix and the inverse."""
     hessian = problem.quadratic(z, True).hessian.restrict(free)

@@ -12,4 +12,5 @@ from deepest.plot._ladder import parameters as parameters
 from deepest.plot._learning import learning as learning
 from deepest.plot._path import path as path
 from deepest.plot._save import save as save
+from deepest.plot._sloppy import identifiability as identifiability
 from deepest.plot._training import training as training

@@ -1,0 +1,89 @@
+"""How well parameters are known: the action's curvature, its sloppy combinations, and the spread of estimates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import deepest as dp
+from deepest.minimise import precision
+from deepest.models import Lorenz63, integrate
+
+TIMES = 0.02 * np.arange(41)
+
+
+def lorenz63(**model):
+    path = np.asarray(integrate(Lorenz63(), jnp.array([-8.0, -7.0, 27.0]), TIMES))
+    values = path[:, [0, 2]] + 0.3 * np.random.default_rng(0).normal(size=(41, 2))
+    observations = dp.Observations(TIMES, values, components=[0, 2], noise=0.3)
+    action = dp.Action(Lorenz63(**model), observations, dp.HermiteSimpson())
+    truth = [{"sigma": 10.0, "rho": 28.0, "beta": 8.0 / 3.0}[name] for name in action.estimable.names]
+    starts = path[None], np.array([truth])
+    return dp.anneal(action, dp.Ladder(1.0, 10.0, 4), starts=starts, prune=None, stop=False)
+
+
+THREE = {"sigma": dp.Unknown(5.0, 20.0), "rho": dp.Unknown(15.0, 45.0), "beta": dp.Unknown(1.0, 5.0)}
+
+
+@pytest.mark.parametrize("saddle", [False, True], ids=["normal equations", "primal–dual"])
+def test_the_precision_is_the_schur_complement_of_the_exact_hessian(saddle):
+    """Of automatic differentiation's dense one, at a minimum."""
+    result = lorenz63(**THREE)
+    problem = result.action.at(result.ratios[-1])
+    z = result.action.pack(jnp.asarray(result.paths[0]), jnp.asarray(result.parameters[0]))
+    flat, back = ravel_pytree(z)
+    dense = jax.jit(jax.hessian(lambda u: problem.cost(back(u))))(flat)
+    path, own = slice(0, -3), slice(-3, None)
+    schur = dense[own, own] - dense[own, path] @ jnp.linalg.solve(dense[path, path], dense[path, own])
+    ours = jax.jit(lambda z: precision(problem, z, saddle=saddle))(z)
+    # The dense solve loses the condition number of 1e3 R_m against the least curvature.
+    np.testing.assert_allclose(ours, schur, rtol=1e-6)
+
+
+def test_a_well_measured_parameter_has_the_deviation_that_repetitions_show():
+    """100 noise realisations, one estimate each: their spread, whose own error is 7 %, against Laplace's."""
+    times, noise = np.linspace(0.0, 2.0, 41), 0.05
+    clean = np.exp(-1.5 * times)[:, None]
+    model = lambda t, x, rate: -rate * x
+    observations = dp.Observations(times, clean, noise=noise)
+    action = dp.Action(model, observations, dp.HermiteSimpson(), args=dp.Unknown(0.1, 5.0), dimension=1)
+    values = clean + noise * np.random.default_rng(0).normal(size=(100, 41, 1))
+    ladder = dp.Ladder(1.0, 10.0, 6)
+    start = jnp.asarray(clean)[None], jnp.full((1, 1), 1.5)
+    rates = jax.jit(jax.vmap(lambda y: dp.climb(action.observe(y), *start, ladder)[0].z.shared[0, 0]))(values)
+    known = dp.anneal(action, ladder, starts=start, prune=None, stop=False).identify()
+    assert np.std(rates) == pytest.approx(known.deviations[0], rel=0.2)
+    assert known.loose == ()
+    assert known.deviations[0] == pytest.approx(known.covariance[0, 0] ** 0.5)
+
+
+def test_only_the_product_of_two_factors_is_known():
+    """dx/dt = −a b x: one combination is known, and of the other, across it, the data say nothing."""
+    times = np.linspace(0.0, 2.0, 41)
+    model = lambda t, x, p: -p["a"] * p["b"] * x
+    both = {"a": dp.Unknown(0.5, 1.5), "b": dp.Unknown(0.5, 1.5)}
+    observations = dp.Observations(times, np.exp(-times)[:, None], noise=0.02)
+    action = dp.Action(model, observations, dp.HermiteSimpson(), args=both, dimension=1)
+    starts = np.exp(-times)[None, :, None], np.ones((1, 2))
+    known = dp.anneal(action, dp.Ladder(1.0, 10.0, 6), starts=starts, prune=None, stop=False).identify()
+    spreads, vectors = known.directions
+    np.testing.assert_allclose(known.before, 1.0 / np.sqrt(12.0))
+    np.testing.assert_allclose(np.abs(vectors[0]), np.sqrt(0.5), rtol=1e-2)
+    assert vectors[0].prod() < 0.0 < vectors[1].prod()
+    assert spreads[0] == pytest.approx(1.0, abs=0.01) and spreads[1] < 0.2
+    assert known.loose == ("a", "b")
+    assert "Hardly known from these data: a, b." in str(known)
+
+
+def test_an_estimate_at_its_bound_is_taken_as_it_is():
+    free, held = (lorenz63(sigma=dp.Unknown(5.0, 20.0), rho=dp.Unknown(15.0, high)).identify() for high in (45.0, 27.0))
+    assert not free.at_bound.any() and held.at_bound.tolist() == [False, True]
+    assert held.deviations[1] == 0.0 and "rho = 27 ± 0, at its bound" in str(held)
+    alone = lorenz63(sigma=dp.Unknown(5.0, 20.0), rho=27.0).identify()
+    assert held.deviations[0] == pytest.approx(alone.deviations[0], rel=1e-5)
+
+
+def test_a_run_without_parameters_has_nothing_to_identify():
+    with pytest.raises(ValueError, match="no parameters to identify"):
+        lorenz63().identify()
