@@ -27,13 +27,24 @@ THREE = {"sigma": dp.Unknown(5.0, 20.0), "rho": dp.Unknown(15.0, 45.0), "beta": 
 
 
 @pytest.mark.parametrize("saddle", [False, True], ids=["normal equations", "primal–dual"])
-def test_the_precision_is_the_schur_complement_of_the_exact_hessian(saddle):
-    """Of automatic differentiation's dense one, at a minimum."""
+def test_the_precision_is_the_schur_complement_of_the_gauss_newton_hessian(saddle):
+    """JᵀJ of all weighed residuals, dense, from automatic differentiation."""
     result = lorenz63(**THREE)
     problem = result.action.at(result.ratios[-1])
     z = result.action.pack(jnp.asarray(result.paths[0]), jnp.asarray(result.parameters[0]))
     flat, back = ravel_pytree(z)
-    dense = jax.jit(jax.hessian(lambda u: problem.cost(back(u))))(flat)
+    action = result.action
+    weigh = lambda weight, x: jnp.sqrt(weight) * x
+
+    def residuals(u):
+        path = action.unpack(back(u))[0]
+        defects = action.transcription.residuals(problem.problem, back(u))
+        measured = problem.measurement.residuals(path)
+        parts = weigh(problem.measurement.weight, measured), weigh(problem.problem.weight.value[:, None], defects)
+        return jnp.concatenate([part.ravel() for part in parts])
+
+    jacobian = jax.jit(jax.jacfwd(residuals))(flat)
+    dense = jacobian.T @ jacobian
     path, own = slice(0, -3), slice(-3, None)
     schur = dense[own, own] - dense[own, path] @ jnp.linalg.solve(dense[path, path], dense[path, own])
     ours = jax.jit(lambda z: precision(problem, z, saddle=saddle))(z)

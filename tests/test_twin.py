@@ -22,10 +22,15 @@ from deepest.twin import (
     lorenz63,
     lorenz96,
     lotka_volterra,
+    neuron,
     repeat,
+    rich_neuron,
     run,
+    shallow_water,
     simulate,
+    sir,
     success,
+    two_compartments,
     two_scale_lorenz96,
 )
 
@@ -134,7 +139,7 @@ def test_true_values_are_read_where_the_unknowns_stand():
         ({"estimated_args": {"rate": Unknown(2.5, 3.0)}}, "true rate = 2 lies outside the range 2.5 to 3"),
         ({"args": {"rate": Unknown(1.0, 3.0)}}, "The true model must have numbers everywhere"),
         ({"beyond": -1.0}, "at least 0; received beyond=-1.0"),
-        ({"spin_up": 0.0}, "spin-up takes a positive time; received spin_up=0.0"),
+        ({"spin_up": -1.0}, "spin-up takes a positive time, or none; received spin_up=-1.0"),
         ({"start": np.ones(1)}, r"shape \(2,\); received shape \(1,\)"),
         ({"noise": -1.0}, "noise must be positive"),
         ({"components": [2]}, "Components must lie between 0 and 1"),
@@ -193,8 +198,14 @@ NAMED = {
     "colpitts": (colpitts, 0.01),
     "kuramoto-sivashinsky": (kuramoto_sivashinsky, 0.01),
     "two-scale-lorenz96": (two_scale_lorenz96, 0.01),
+    "sir": (sir, 0.1),
+    "shallow-water": (shallow_water, 0.05),
+    # Of neurons the path is known, and some combinations of conductances are not.
+    "nakl": (neuron, 0.6),
+    "nakl-a-ca-h": (rich_neuron, 0.6),
+    "soma-and-dendrite": (two_compartments, 0.6),
 }
-QUICK = ("fitzhugh-nagumo", "colpitts")
+QUICK = ("fitzhugh-nagumo", "colpitts", "sir", "shallow-water")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMED])

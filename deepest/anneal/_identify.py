@@ -22,9 +22,9 @@ class Identifiability:
 
         S = C − Bᵀ H⁻¹ B,   posterior covariance Σ = (S + E)⁻¹
 
-    S is the exact Hessian with the path eliminated, at the last rung's R_f (Laplace's approximation, R_m = 1/σ² being
-    meant). E stands for what is known without data where there is no prior: a range of width w is counted as a Gaussian
-    of its own deviation w/√12. All parameters in their own units:
+    S is the Gauss–Newton Hessian with the path eliminated, at the last rung's R_f (Laplace's approximation, R_m = 1/σ²
+    being meant). E stands for what is known without data where there is no prior: a range of width w is counted as a
+    Gaussian of its own deviation w/√12. All parameters in their own units:
 
     - `names` and `estimates` (P,); `deviations` (P,): square roots of Σ's diagonal; `covariance` Σ (P, P).
     - `before` (P,): the deviation without data, of the range or the prior; infinite where there is neither.

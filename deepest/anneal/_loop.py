@@ -21,6 +21,8 @@ from deepest.minimise import AbstractMinimiser, Status
 _FLAT = 3e-4
 # Levels that differ by less, relative, are one minimum's.
 _SAME = 1e-3
+# At the top a minimum may lie far down a narrow valley: members that can win get the limit of steps this often.
+_ROUNDS = 5
 
 _advance = program(advance)
 _keep = program(Prune.keep)
@@ -163,10 +165,10 @@ class Loop:
         before = int(s.reached[s.active].min())
         rung = min(before + s.stride, s.top)
         here, last = s.active & (s.reached < rung), rung == s.top
-        steps = self._climb(rung, here, FINE if last else ROUGH)
+        steps = self._polish(rung, here) if last else self._climb(rung, here, ROUGH)
         s.active = s.active & s.alive & (~here | (s.levels[rung] <= min(self._lowest(), bound)))
         if not last and self.stop and self._flat(before, rung, here & s.active):
-            self._climb(rung, here & s.active, FINE)
+            self._polish(rung, here & s.active)
             s.top, last = rung, True
         if last:
             s.active = np.zeros_like(s.active)
@@ -174,6 +176,18 @@ class Loop:
         if s.shed and self.prune is not None and s.active.sum() > self.prune.width:
             s.active = np.asarray(_keep(self.prune, jnp.asarray(s.levels[rung]), jnp.asarray(s.active)))
         s.stride = self.ladder.stride(s.stride, easy=steps == 1)
+
+    def _polish(self, rung: int, here: Bool[np.ndarray, " member"]) -> int:
+        """Take members to the top rung, and those that can win all the way to their minimum."""
+        s, steps = self.standing, 0
+        for _ in range(_ROUNDS):
+            steps = max(steps, self._climb(rung, here, FINE))
+            highest = max(expected(self.action)[1], np.nanmin(s.levels[rung, here], initial=np.inf))
+            crawling = np.asarray(s.members.status) == Status.step_limit
+            here = here & s.alive & crawling & (s.levels[rung] <= highest)
+            if not here.any():
+                break
+        return steps
 
     def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> int:
         """Take members to a rung; the most steps that one of them took."""

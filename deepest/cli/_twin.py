@@ -28,6 +28,11 @@ SETTINGS: dict[str, Callable[..., experiments.Setting]] = {
     "lotka-volterra": experiments.lotka_volterra,
     "two-scale-lorenz96": experiments.two_scale_lorenz96,
     "kuramoto-sivashinsky": experiments.kuramoto_sivashinsky,
+    "nakl": experiments.neuron,
+    "nakl-a-ca-h": experiments.rich_neuron,
+    "soma-and-dendrite": experiments.two_compartments,
+    "sir": experiments.sir,
+    "shallow-water": experiments.shallow_water,
 }
 
 
@@ -78,6 +83,10 @@ def twin(
 
     - fitzhugh-nagumo, colpitts, lotka-volterra, two-scale-lorenz96, kuramoto-sivashinsky: a cell, a chaotic circuit,
     prey and predators, waves on two scales, a field on a circle; some variables measured, parameters unknown
+
+    - nakl, nakl-a-ca-h, soma-and-dendrite: neurons under a known current, one voltage measured, conductances unknown
+
+    - sir, shallow-water: an epidemic of which the infected are counted, a channel of which the height is measured
 
     - perceptron: the weights of a network unknown, its inputs and outputs measured; held-out errors stand beside those
     of the mean output and of a ridge regression. 100 logistic layers forget their input, --preserving ones do not

@@ -54,26 +54,32 @@ def _derivatives(primals, tangents):
 def precision(
     problem: AbstractConstrainedProblem, z: BlockVector, *, saddle: bool
 ) -> Float[Array, "parameter parameter"]:
-    """What the minimum says of the shared unknowns, all others being free: S = C − Bᵀ H⁻¹ B of the exact Hessian
+    """What the neighbourhood of z says of the shared unknowns, all others being free: S = C − Bᵀ H⁻¹ B of the
+    Gauss–Newton Hessian
 
         [[H, B], [Bᵀ, C]],
 
-    in Laplace's approximation the inverse covariance of those unknowns. Rows of components at a bound are zero. With
-    `saddle` from the primal–dual system, which carries it at every R_f, and at R_f = ∞.
+    which is never negative; the inverse covariance of those unknowns in Laplace's approximation. Rows of components at
+    a bound are zero. With `saddle` from the primal–dual system, which carries it at every R_f, and at R_f = ∞.
     """
     free = jax.tree.map(jnp.ones_like, z) if problem.bounds is None else problem.bounds.inside(z)
     fixed = BlockVector(free.nodes, free.interior, jnp.zeros_like(free.shared))
-    point, product, _ = (_saddle_point if saddle else _minimum)(problem, z, free)
-    _, _, solve = (_saddle_point if saddle else _minimum)(problem, z, fixed)
-    none = jax.tree.map(jnp.zeros_like, point)
+    if saddle:
+        local = problem.constrained(z, jnp.zeros_like(problem.defects(z)), False)
+        product = local.saddle.restrict(free).mv
+        solve = lambda right: _solve(local.saddle.restrict(fixed), right)
+        beside = (jnp.zeros_like(local.defects),)
+    else:
+        hessian, beside = problem.quadratic(z, False).hessian, ()
+        product = lambda u: (hessian.restrict(free).mv(u),)
+        solve = lambda right: (problem.kernel.solve(hessian.restrict(fixed), *right),)
+    path = jax.tree.map(jnp.zeros_like, z)
+    with_shared = lambda v, shared: BlockVector(v.nodes, v.interior, shared)
 
     def column(unit):
-        pushed = product((BlockVector(none[0].nodes, none[0].interior, unit), *none[1:]))
-        right = (BlockVector(pushed[0].nodes, pushed[0].interior, none[0].shared), *pushed[1:])
-        moved, *rest = solve(right)
-        back = jax.tree.map(jnp.negative, (moved, *rest))
-        own = BlockVector(back[0].nodes, back[0].interior, unit)
-        return product((own, *back[1:]))[0].shared
+        pushed, *rest = product(with_shared(path, unit), *beside)
+        back, *multipliers = jax.tree.map(jnp.negative, solve((with_shared(pushed, path.shared), *rest)))
+        return product(with_shared(back, unit), *multipliers)[0].shared
 
     return lax.map(column, jnp.diag(free.shared))
 

@@ -11,6 +11,12 @@ Uses `anneal`, `networks`, `minimise`, `action`, `transcription`, `models`, `pat
 
 from deepest.twin._archive import Truth as Truth
 from deepest.twin._archive import load_truth as load_truth
+from deepest.twin._driven import chaotic_current as chaotic_current
+from deepest.twin._driven import neuron as neuron
+from deepest.twin._driven import rich_neuron as rich_neuron
+from deepest.twin._driven import shallow_water as shallow_water
+from deepest.twin._driven import sir as sir
+from deepest.twin._driven import two_compartments as two_compartments
 from deepest.twin._finer import Finer as Finer
 from deepest.twin._finer import TanhField as TanhField
 from deepest.twin._finer import finer as finer
@@ -26,6 +32,7 @@ from deepest.twin._perceptron import perceptron as perceptron
 from deepest.twin._perceptron import preserving as preserving
 from deepest.twin._run import repeat as repeat
 from deepest.twin._run import run as run
+from deepest.twin._run import yardstick as yardstick
 from deepest.twin._settings import Setting as Setting
 from deepest.twin._settings import colpitts as colpitts
 from deepest.twin._settings import fitzhugh_nagumo as fitzhugh_nagumo

@@ -27,8 +27,9 @@ class Setting:
 
     `times` (K,) in the model's units; `noise` is a standard deviation in the state's units, a scalar; `beyond` the time
     forecast after the data; `spread` the range (two scalars or (D,) each) in which unmeasured components start.
-    `start` (D,) is where the truth comes from, if not from a random state; `bounds` (two scalars or (D,) each) hold the
-    path, and `model_precision` weighs the equations, both as `Action` takes them.
+    `start` (D,) is where the truth comes from, if not from a random state, and where it is at the first time if
+    `transient`; `bounds` (two scalars or (D,) each) hold the path, and `model_precision` weighs the equations, both as
+    `Action` takes them.
     """
 
     name: str
@@ -44,11 +45,12 @@ class Setting:
     members: int = 64
     spread: tuple[ArrayLike, ArrayLike] | None = None
     start: ArrayLike | None = None
+    transient: bool = False
     bounds: tuple[ArrayLike, ArrayLike] | None = None
     model_precision: ArrayLike = 1.0
 
     def simulate(self, key: PRNGKeyArray) -> Twin:
-        """A truth on the attractor and its noisy observations, both drawn with `key`."""
+        """A truth, on the attractor unless `transient`, and its noisy observations, both drawn with `key`."""
         return simulate(
             self.model,
             self.estimated,
@@ -58,6 +60,7 @@ class Setting:
             noise=self.noise,
             beyond=self.beyond,
             start=self.start,
+            spin_up=0.0 if self.transient else None,
             bounds=self.bounds,
             model_precision=self.model_precision,
             key=key,

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,11 @@ class Climate:
 
     mean: Float[np.ndarray, " state"]
     deviation: Float[np.ndarray, " state"]
+
+    @staticmethod
+    def of(path: Float[np.ndarray, "time state"]) -> "Climate":
+        """That of a long path (T, D)."""
+        return Climate(path.mean(axis=0), path.std(axis=0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +94,7 @@ def simulate(
     start: ArrayLike | None = None,
     spin_up: float | None = None,
     bounds: tuple[ArrayLike, ArrayLike] | None = None,
-    model_precision: ArrayLike = 1.0,
+    model_precision: ArrayLike | Literal["range"] = 1.0,
 ) -> Twin:
     """Run the true `model`, observe it with noise, and put the action of the `estimated` model beside it.
 
@@ -103,8 +108,10 @@ def simulate(
     - `components` or `operator`: what is measured, as in `Observations`.
     - `beyond`: how long the truth goes on after the data, in time units, in steps of the grid's last.
     - `start` (D,): where the truth's run begins, `spin_up` time units before a long run that measures the climate and
-      ends where the data begin. Default: standard normal, ten windows earlier.
-    - `bounds`, `model_precision`: of the estimated path and its equations, as in `Action`.
+      ends where the data begin. Default: standard normal, ten windows earlier. With `spin_up` 0 the truth begins with
+      the data, as a driven or transient one must, and its climate is that of the window.
+    - `bounds`, `model_precision`: of the estimated path and its equations, as in `Action`; a precision of "range" goes
+      by the bounds.
 
     Raises `ValueError`, before anything is integrated, for what `Action` and `Observations` refuse, and for a true
     value out of the range in which it is to be found; and where the true model does not stay finite.
@@ -138,7 +145,7 @@ def simulate(
         varying=varying,
         beyond_times=flow.beyond,
         beyond=after,
-        climate=Climate(history.mean(axis=0), history.std(axis=0)),
+        climate=Climate.of(history if history.size else truth),
         model=model,
         args=args,
     )
@@ -152,11 +159,11 @@ class _Flow:
         duration, step = float(np.ptp(self.window)), float(self.window[-1] - self.window[-2])
         self.beyond = self.window[-1] + step * np.arange(int(np.floor(beyond / step + 1e-6)) + 1)
         spin_up = _SPIN_UP * duration if spin_up is None else spin_up
-        if not (np.isfinite(spin_up) and spin_up > 0):
-            raise ValueError(f"A spin-up takes a positive time; received spin_up={spin_up}.")
-        count = int(_CLIMATE * duration / step)
+        if not (np.isfinite(spin_up) and spin_up >= 0):
+            raise ValueError(f"A spin-up takes a positive time, or none; received spin_up={spin_up}.")
+        count = int(_CLIMATE * duration / step) if spin_up else 0
         climate = self.window[0] - step * np.arange(count, 0, -1)
-        self.history = np.append(climate[0] - spin_up, climate)
+        self.history = np.append(climate[0] - spin_up, climate) if spin_up else climate
 
     def run(self, start: Float[Array, " state"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Paths (·, D) of the climate, the window and beyond."""
