@@ -1,7 +1,8 @@
 """Vector fields to estimate, and `Unknown` for what is not known in them.
 
 A model is any callable `dx/dt = F(t, x, args)`, diffrax's order: an Equinox module or a plain function.
-Write what you know as numbers and put `Unknown(lower, upper)` where you do not.
+Write what you know as numbers and put `Unknown(lower, upper)` where you do not. `integrate` runs a model forward;
+`lyapunov_exponents` and `conditional_exponents` say how fast it forgets its start, alone and driven by measurements.
 
 This room imports nothing of deepest.
 """
@@ -13,6 +14,8 @@ from deepest.models._fields import TwoScaleLorenz96 as TwoScaleLorenz96
 from deepest.models._integrate import integrate as integrate
 from deepest.models._lorenz import Lorenz63 as Lorenz63
 from deepest.models._lorenz import Lorenz96 as Lorenz96
+from deepest.models._lyapunov import conditional_exponents as conditional_exponents
+from deepest.models._lyapunov import lyapunov_exponents as lyapunov_exponents
 from deepest.models._neuron import Channel as Channel
 from deepest.models._neuron import Compartments as Compartments
 from deepest.models._neuron import Gate as Gate
