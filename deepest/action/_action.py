@@ -215,6 +215,16 @@ class Action(eqx.Module):
         mean, precision = (jnp.concatenate(pair) for pair in zip(prior, (middle, jnp.ones_like(middle)), strict=True))
         return Held((*firsts, *inside), Gaussian(mean, precision))
 
+    def only(self, components: Sequence[int]) -> "Action":
+        """The same action with nothing but these components measured; all shapes stay, and what is compiled serves.
+
+        Raises `ValueError` as `Observations.only` does.
+        """
+        observations = self.observations.only(components)
+        measurement = _on_grid(observations, self.grid, self.places, self.estimable.dimension)
+        changed = (observations, measurement, _float(observations.count), _float(observations.reference_precision))
+        return eqx.tree_at(lambda a: (a.observations, a.measurement, a.count, a.reference), self, changed)
+
     def _bounds(self) -> Box | None:
         if not self.bounded and self.limits[1].shape[1] == 0:
             return None

@@ -11,6 +11,7 @@ import typer
 
 from deepest.cli._anneal import anneal
 from deepest.cli._forecast import forecast
+from deepest.cli._measurements import measurements
 from deepest.cli._plot import plot
 from deepest.cli._refuse import command
 from deepest.cli._resume import resume
@@ -49,11 +50,12 @@ def root(
 
     Start with **deepest twin lorenz96**, an experiment whose truth is known. For your own data, write down a model and
     a file with **deepest anneal --example > config.toml**, change it, and run **deepest anneal config.toml**.
+    **deepest measurements lorenz96** asks how many variables have to be measured.
     **deepest train digits** trains a network, in which layers take the place of time.
     """
 
 
-for _command in (twin, anneal, resume, plot, forecast, train):
+for _command in (twin, measurements, anneal, resume, plot, forecast, train):
     app.command(_command.__name__)(command(_command))
 
 

@@ -1,7 +1,8 @@
 """What is printed at the end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -12,7 +13,7 @@ from rich.text import Text
 from deepest.anneal import Result, expected
 from deepest.minimise import Status
 from deepest.networks import Score, Trained
-from deepest.twin import Learned, Outcome, Skill, success
+from deepest.twin import Learned, Measurements, Outcome, Skill, success
 
 Rows = Iterable[tuple[str, str]]
 
@@ -127,6 +128,55 @@ def _largest(outcome: Outcome) -> str:
         return "–"
     name = max(errors, key=errors.__getitem__)
     return f"{name} {100 * errors[name]:.2g} %"
+
+
+def needed(title: str, tried: Measurements) -> None:
+    """One row a set of measured components, and the smallest that is enough below."""
+    enough = "none of these" if tried.enough is None else " ".join(map(str, tried.enough))
+    caption = f"the fewest that were enough in most experiments: {enough}"
+    table = Table(title=title, caption=caption, title_style="bold", title_justify="left", caption_justify="left")
+    table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1)
+    table.add_column("L", justify="right", no_wrap=True)
+    table.add_column("measured", min_width=8)
+    for head in ("found", "95 %", "forecast", "95 %", "gap", "error", "λ"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for components, added, row in zip(tried.sets, _added(tried.sets), tried.rows(), strict=True):
+        table.add_row(str(len(components)), added, *_numbers(row), style=None if row["found"] else "red")
+    Console().print(table)
+    Console().print(
+        Text(
+            f"{tried.realisations} experiments a set, {tried.members} starts each; … stands for the components of the "
+            "row above. found: the global minimum, and Wilson's interval in %; forecast: median time until its error "
+            "exceeds half of climatology; gap: median A₁ − A₀ to the second level, where there is one; error: median "
+            "of the largest parameter error; λ: largest Lyapunov exponent of the model driven by what is measured, "
+            f"{tried.free:.2f} with nothing. Enough: the intervals lie above 50 % and above 0.",
+            style="dim",
+        )
+    )
+
+
+def _added(sets: Sequence[Sequence[int]]) -> Iterator[str]:
+    """Each set, or "…" and what it adds to that of the row above."""
+    before: Sequence[int] = ()
+    for components in sets:
+        new = [c for c in components if c not in before]
+        nested = len(before) > 1 and len(new) == len(components) - len(before)
+        yield " ".join(map(str, ["…", *new] if nested else components))
+        before = components
+
+
+def _numbers(row: Mapping[str, Any]) -> list[str]:
+    known = lambda value, form: "–" if np.isnan(value) else format(value, form)
+    span = lambda low, high, form: "–" if np.isnan(low) else f"{low:{form}}–{high:{form}}"
+    return [
+        f"{row['found']}/{row['realisations']}",
+        span(100 * row["rate_low"], 100 * row["rate_high"], ".0f"),
+        known(row["horizon"], ".2f"),
+        span(row["horizon_low"], row["horizon_high"], ".2f"),
+        known(row["gap"], ".0f"),
+        known(100 * row["parameter_error"], ".2g") + (" %" if np.isfinite(row["parameter_error"]) else ""),
+        known(row["conditional_exponent"], ".2f").replace("-inf", "−∞"),
+    ]
 
 
 def trained(title: str, trained: Trained, scores: Sequence[Score], pairs: int, held_out: int) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,7 +101,7 @@ def twin(
         asked = Asked(layers, pairs, measured, preserving, noise, members)
         learn(asked, seed=seed, output=output, force=force, plots=plots)
         return
-    setting = _setting(name, noise, members)
+    setting = named(name, [*SETTINGS, "perceptron"], noise=noise, members=members)
     _foreign(name, layered)
     files = _files(setting, output, data, force=force, plots=plots)
     with climbing(realisations) as climb:
@@ -134,9 +134,12 @@ def _foreign(name: str, options: dict[str, Any]) -> None:
             raise Refusal(f"{option} does not belong to the experiment {name}; leave it out.")
 
 
-def _setting(name: str, noise: float | None, members: int | None) -> experiments.Setting:
+def named(
+    name: str, known: Sequence[str], *, noise: float | None = None, members: int | None = None
+) -> experiments.Setting:
+    """The setting called `name`, or a refusal that says what is known."""
     if name not in SETTINGS:
-        raise Refusal(nearest("experiment", name, [*SETTINGS, "perceptron"]))
+        raise Refusal(nearest("experiment", name, known))
     if noise is not None and not 0 < noise < float("inf"):
         raise Refusal(f"The noise is a positive standard deviation; received {noise:g}.")
     changes: dict[str, Any] = {} if noise is None else {"noise": noise}

@@ -69,12 +69,20 @@ class Observations(eqx.Module):
             raise ValueError("Give components= or operator=, not both.")
         self.operator = operator
         self.components = None if operator else _component_list(components, values.shape[1])
-        self.weight = _mask_precision(_precision(noise, precision, values.shape), self.present)
+        self.weight = _mask_precision(
+            _precision(noise, precision, values.shape), self.present, np.ones_like(self.present)
+        )
 
     @property
     def count(self) -> int:
         """The number of measured values that are not missing."""
         return int(self.present.sum())
+
+    @property
+    def measured(self) -> tuple[int, ...]:
+        """The components of which at least one value is not missing; none where an operator was measured."""
+        seen = np.any(self.present, axis=0).tolist()
+        return tuple(c for c, any_value in zip(self.components or (), seen, strict=False) if any_value)
 
     @property
     def reference_precision(self) -> float:
@@ -133,6 +141,26 @@ class Observations(eqx.Module):
             (np.concatenate(times), parts(lambda o: o.values), parts(lambda o: o.present), parts(lambda o: o.weight)),
         )
         return Joined(observations, np.array(shifts), np.array([t[0] for t in times[1:]]))
+
+    def only(self, components: Sequence[int]) -> "Observations":
+        """The same with nothing but these components measured: other values become missing, and all shapes stay.
+
+        Raises `ValueError` where a component was not measured, none is left, or an operator was measured.
+        """
+        if self.components is None:
+            raise ValueError("An operator was measured, of which no components can be chosen.")
+        chosen = [operator.index(c) for c in components]
+        strange = [c for c in chosen if c not in self.components]
+        if strange:
+            raise ValueError(
+                f"Components {list(self.components)} were measured; received {strange}, to keep only these."
+            )
+        present = self.present & np.isin(self.components, chosen)
+        if not np.any(present):
+            raise ValueError(f"At least one measured value must be left; none of components {chosen} has any.")
+        weight = _mask_precision(self.weight, present, self.present)
+        where = lambda o: (o.values, o.present, o.weight)
+        return eqx.tree_at(where, self, (np.where(present, self.values, 0.0), present, weight))
 
     def masked(self) -> Float[np.ndarray, "observation measured"]:
         """The values with NaN where they are missing, as one would plot them."""
@@ -205,13 +233,14 @@ def _matrices(given: np.ndarray, count: int, width: int) -> np.ndarray:
     return np.broadcast_to(given, (count, width, width))
 
 
-def _mask_precision(weight: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Zero weight for what is missing; full matrices are marginalised onto what is present."""
+def _mask_precision(weight: np.ndarray, present: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Zero weight for what is missing; full matrices, which say something of what is `known`, are marginalised."""
     if weight.ndim == 2:
         return np.where(present, weight, 0.0)
     masked = np.zeros_like(weight)
-    for k, here in enumerate(present):
-        kept = np.ix_(here, here)
-        covariance = np.linalg.inv(weight[k])
+    for k, parts in enumerate(zip(known, present, strict=True)):
+        whole, kept = (np.ix_(part, part) for part in parts)
+        covariance = np.zeros_like(weight[k])
+        covariance[whole] = np.linalg.inv(weight[k][whole])
         masked[k][kept] = np.linalg.inv(covariance[kept])
     return masked

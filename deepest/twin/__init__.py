@@ -4,6 +4,8 @@
 
 The yardstick is the level of the path that starts at the truth: who reaches it has found the global minimum.
 
+`measurements` asks how many components have to be measured, and which, for that.
+
 For networks the truth is a network, and what is predicted stands beside what a constant and a linear map predict.
 
 Uses `anneal`, `networks`, `minimise`, `action`, `transcription`, `models`, `paths`, `io`.
@@ -23,9 +25,15 @@ from deepest.twin._finer import finer as finer
 from deepest.twin._learned import Baselines as Baselines
 from deepest.twin._learned import Learned as Learned
 from deepest.twin._learned import learn as learn
+from deepest.twin._measurements import Measurements as Measurements
+from deepest.twin._measurements import check_sets as check_sets
+from deepest.twin._measurements import component_sets as component_sets
+from deepest.twin._measurements import measurements as measurements
 from deepest.twin._outcome import Outcome as Outcome
 from deepest.twin._outcome import Skill as Skill
+from deepest.twin._outcome import median_interval as median_interval
 from deepest.twin._outcome import success as success
+from deepest.twin._outcome import wilson as wilson
 from deepest.twin._perceptron import PerceptronSetting as PerceptronSetting
 from deepest.twin._perceptron import PerceptronTwin as PerceptronTwin
 from deepest.twin._perceptron import perceptron as perceptron

@@ -1,6 +1,7 @@
 """What an experiment found, beside what was true."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from deepest.twin._simulate import Twin
 
 # A level within this of the yardstick, relative, is the same minimum.
 _SAME = 1e-3
+# A normal number lies within this of its mean in 95 % of all cases.
+_Z = 1.959964
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,14 +132,39 @@ def success(outcomes: Sequence[Outcome]) -> tuple[int, float, float]:
 
     Raises `ValueError` for no outcomes at all.
     """
-    count, z = len(outcomes), 1.959964
-    if not count:
-        raise ValueError("A success rate needs at least one outcome; received none.")
     reached = sum(outcome.reached for outcome in outcomes)
-    rate, weight = reached / count, z**2 / count
+    return reached, *wilson(reached, len(outcomes))
+
+
+def wilson(reached: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of a rate of which `reached` of `count` were seen, two numbers in 0 … 1 [wilson1927].
+
+    Raises `ValueError` unless 0 ≤ reached ≤ count and count ≥ 1.
+    """
+    if count < 1 or not 0 <= reached <= count:
+        what = "none" if count == 0 else f"{reached} of {count}"
+        raise ValueError(
+            f"A success rate needs at least one outcome, and no more successes than these; received {what}."
+        )
+    rate, weight = reached / count, _Z**2 / count
     middle = (rate + weight / 2) / (1 + weight)
     half = np.sqrt(rate * (1 - rate) * weight + weight**2 / 4) / (1 + weight)
-    return reached, float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+    return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+
+
+def median_interval(values: Float[np.ndarray, " value"]) -> tuple[float, float]:
+    """An interval that holds the median of what the values were drawn from, with at least 95 %, whatever that is.
+
+        P(x_(k) ≤ median ≤ x_(n+1−k)) ≥ 1 − 2 P(B ≤ k − 1),   B binomial of n and ½
+
+    It needs six values; fewer have their range, which holds the median with 1 − 2^(1−n). NaN for no value.
+    """
+    ordered, n = np.sort(values), values.size
+    if not n:
+        return float("nan"), float("nan")
+    below = np.cumsum([math.comb(n, k) for k in range(n // 2 + 1)]) / 2.0**n
+    k = max(int(np.searchsorted(below, 0.025, side="right")), 1)
+    return float(ordered[k - 1]), float(ordered[n - k])
 
 
 def _rms(x: np.ndarray) -> float:

@@ -55,13 +55,18 @@ def repeat(
     Realisation k depends on `key` and k alone. `members` and `ladder` default to the setting's. All have the same
     shapes, so that they compile once. Raises `ValueError` for fewer than one realisation.
     """
+    members, ladder = members or setting.members, ladder or setting.ladder
+    for twin, starts in draws(setting, realisations, key):
+        yield run(twin, ladder, members=members, key=starts, spread=setting.spread, prune=prune, progress=progress)
+
+
+def draws(setting: Setting, realisations: int, key: PRNGKeyArray) -> Iterator[tuple[Twin, PRNGKeyArray]]:
+    """Twins of a setting, and the key of each one's starts; what `repeat` runs. Raises `ValueError` as it does."""
     if realisations < 1:
         raise ValueError(f"An experiment is repeated at least once; received realisations={realisations}.")
-    members, ladder = members or setting.members, ladder or setting.ladder
     for k in range(realisations):
         truth, starts = jax.random.split(jax.random.fold_in(key, k))
-        twin = setting.simulate(truth)
-        yield run(twin, ladder, members=members, key=starts, spread=setting.spread, prune=prune, progress=progress)
+        yield setting.simulate(truth), starts
 
 
 def yardstick(twin: Twin, result: Result) -> float:

@@ -63,7 +63,7 @@ class Twin:
     @property
     def measured(self) -> tuple[int, ...]:
         """The components that were measured; none where an operator was."""
-        return self.action.observations.components or ()
+        return self.action.observations.measured
 
     @property
     def unmeasured(self) -> tuple[int, ...]:
@@ -74,6 +74,14 @@ class Twin:
     def true_parameters(self) -> dict[str, float]:
         """The true values of the unknowns, by name."""
         return dict(zip(self.action.estimable.names, self.parameters.tolist(), strict=True))
+
+    def only(self, components: Sequence[int]) -> "Twin":
+        """The same truth and the same noise, with nothing but these components measured.
+
+        Other values become missing, so that all shapes stay and nothing compiles again. Raises `ValueError` where a
+        component was not measured.
+        """
+        return dataclasses.replace(self, action=self.action.only(components))
 
 
 def simulate(
