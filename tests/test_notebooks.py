@@ -20,6 +20,7 @@ FIGURES = {
     "how_many_layers_how_many_pairs": 3,
     "deepest_learning_on_digits": 2,
     "network_inside_a_model": 2,
+    "how_many_measurements": 2,
 }
 NAMES = list(FIGURES)
 SECONDS = 600  # a stuck notebook fails on its own, rather than with the whole job
