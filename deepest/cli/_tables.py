@@ -1,5 +1,6 @@
 """What is printed at the end."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def needed(title: str, tried: Measurements) -> None:
     table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1)
     table.add_column("L", justify="right", no_wrap=True)
     table.add_column("measured", min_width=8)
-    for head in ("found", "95 %", "forecast", "95 %", "gap", "error", "λ"):
+    for head in ("found", "95 %", "forecast", "95 %", "gap", "error %", "λ"):
         table.add_column(head, justify="right", no_wrap=True)
     for components, added, row in zip(tried.sets, _added(tried.sets), tried.rows(), strict=True):
         table.add_row(str(len(components)), added, *_numbers(row), style=None if row["found"] else "red")
@@ -156,12 +157,12 @@ def needed(title: str, tried: Measurements) -> None:
 
 
 def _added(sets: Sequence[Sequence[int]]) -> Iterator[str]:
-    """Each set, or "…" and what it adds to that of the row above."""
+    """Each set; of nested ones "…" and what it adds to that of the row above."""
     before: Sequence[int] = ()
+    nested = all(set(small) < set(large) for small, large in itertools.pairwise(sets))
     for components in sets:
         new = [c for c in components if c not in before]
-        nested = len(before) > 1 and len(new) == len(components) - len(before)
-        yield " ".join(map(str, ["…", *new] if nested else components))
+        yield " ".join(map(str, ["…", *new] if nested and len(before) > 1 else components))
         before = components
 
 
@@ -171,10 +172,10 @@ def _numbers(row: Mapping[str, Any]) -> list[str]:
     return [
         f"{row['found']}/{row['realisations']}",
         span(100 * row["rate_low"], 100 * row["rate_high"], ".0f"),
-        known(row["horizon"], ".2f"),
-        span(row["horizon_low"], row["horizon_high"], ".2f"),
-        known(row["gap"], ".0f"),
-        known(100 * row["parameter_error"], ".2g") + (" %" if np.isfinite(row["parameter_error"]) else ""),
+        known(row["horizon"], ".3g"),
+        span(row["horizon_low"], row["horizon_high"], ".3g"),
+        known(row["gap"], ".0f" if row["gap"] < 1e4 else ".0e"),
+        known(100 * row["parameter_error"], ".2g" if row["parameter_error"] < 1.0 else ".0f"),
         known(row["conditional_exponent"], ".2f").replace("-inf", "−∞"),
     ]
 
