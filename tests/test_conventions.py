@@ -37,11 +37,11 @@ def test_varanneal(convention):
 
 @pytest.mark.parametrize("convention", ["interval", "continuum"])
 def test_minaone(convention):
-    """½ R_m Σ d² + ½ R_f Σ c² is our level on its axes."""
+    """(Σ d² + R_f Σ c²)/N, evaluated on its own, is our level on its axes."""
     action, path, misfit, defects = _problem(convention)
-    axes, r_m = dp.action.minaone(action), 4.0
+    axes = dp.action.minaone(action)
     theirs, _ = axes.convert(3.0, 0.0)
-    written = 0.5 * r_m * (misfit**2).sum() + 0.5 * theirs * r_m * (defects**2).sum()
+    written = ((misfit**2).sum() + theirs * (defects**2).sum()) / N
     cost = action.at(3.0).cost(action.pack(jnp.asarray(path), jnp.zeros(0)))
     np.testing.assert_allclose(axes.convert(3.0, action.level(cost))[1], written, rtol=1e-12)
     np.testing.assert_allclose(axes.back(*axes.convert(3.0, 0.7)), (3.0, 0.7), rtol=1e-15)

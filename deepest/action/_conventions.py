@@ -28,11 +28,13 @@ class Axes:
 
 
 def minaone(action: Action) -> Axes:
-    """minAone's axes: plain ½ sums, A = ½ R_m Σ d² + ½ R_f Σ c².
+    """minAone's axes: what its program minimises and writes, A = (Σ d² + R_f Σ c²)/N at N times, without ½ or R_m.
 
-    Its level is A = n/2 times the reduced one, its R_f that of an interval.
+    So its R_f is ours over R_m, that of an interval; and with n measured values its level is n/(R_m N) times the
+    reduced one, which is their misfit d² at one time. Its user guide has ½ sums instead, n/2 times the reduced level.
     """
-    return Axes(ratio=_per_interval(action), level=0.5 * float(action.count))
+    times = action.observations.times.size
+    return Axes(ratio=_per_interval(action), level=float(action.count) / (float(action.reference) * times))
 
 
 def varanneal(action: Action) -> Axes:
