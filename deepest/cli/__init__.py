@@ -1,6 +1,8 @@
-"""The command line: experiments, annealing of one's own data, pictures and forecasts of a run, training of networks.
+"""The command line: experiments, annealing of one's own data, pictures and forecasts of a run, training of networks,
+projects of other codes taken over.
 
     deepest twin NAME · deepest anneal CONFIG.toml · deepest plot RUN.nc · deepest forecast RUN.nc · deepest train NAME
+    deepest convert OLD... --output NEW
 
 Exit status 0: done; 1: no estimate came out; 2: something that was asked for cannot be, said in one sentence before
 anything was computed or destroyed; 130: interrupted. Anything else that goes wrong is a mistake of ours and shows its

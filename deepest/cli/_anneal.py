@@ -61,7 +61,7 @@ def anneal(
 
     - [ladder] start, factor, rungs
 
-    - [ensemble] members, seed
+    - [ensemble] members, seed, or starts
 
     - [output] file, plots
 
@@ -84,7 +84,8 @@ def anneal(
     _refuse_unfinished(files.run, force)
     files.check(force=force, numbers=2 * plan.members * plan.action.grid.size * plan.action.estimable.size)
     with asking():
-        starts = initial_paths(plan.action, plan.members, jax.random.key(plan.seed), spread=plan.spread)
+        key = jax.random.key(plan.seed)
+        starts = plan.starts or initial_paths(plan.action, plan.members, key, spread=plan.spread)
     kept = {"checkpoint": files.run, "force": force}
     result = lasting(files.run, lambda climb: run(plan.action, plan.ladder, starts=starts, progress=climb, **kept))
     show(f"{config}", result, files, force=force, began=began)

@@ -10,6 +10,7 @@ import jax
 import typer
 
 from deepest.cli._anneal import anneal
+from deepest.cli._convert import convert
 from deepest.cli._forecast import forecast
 from deepest.cli._measurements import measurements
 from deepest.cli._plot import plot
@@ -55,7 +56,7 @@ def root(
     """
 
 
-for _command in (twin, measurements, anneal, resume, plot, forecast, train):
+for _command in (twin, measurements, anneal, resume, plot, forecast, convert, train):
     app.command(_command.__name__)(command(_command))
 
 

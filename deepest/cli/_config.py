@@ -9,7 +9,7 @@ import numpy as np
 
 from deepest.action import Action
 from deepest.anneal import Ladder
-from deepest.cli import _models, _schema
+from deepest.cli import _models, _schema, _starts
 from deepest.cli._refuse import Refusal, asking, nearest
 from deepest.io import read_table
 from deepest.paths import Observations
@@ -31,13 +31,17 @@ CONVENTIONS = ("interval", "continuum")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a configuration asks for; `spread` is a pair of scalars or (D,) arrays."""
+    """What a configuration asks for; `spread` is a pair of scalars or (D,) arrays.
+
+    `starts` are paths (M, N, D) and parameters (M, P), None where they are random.
+    """
 
     action: Action
     ladder: Ladder
     members: int
     seed: int
     spread: tuple[Any, Any] | None
+    starts: tuple[Any, Any] | None
     output: Path
     plots: bool
 
@@ -51,15 +55,28 @@ def read(path: Path) -> Plan:
         raise Refusal(f"{path}: [ensemble] needs members of at least 1 and a seed of at least 0; received {ensemble}.")
     with asking():
         action = _action(held, path.parent)
+        starts = _given(path, held, action)
         return Plan(
             action=action,
             ladder=_ladder(held["ladder"]),
-            members=members,
+            members=members if starts is None else len(starts[0]),
+            starts=starts,
             seed=seed,
             spread=_spread(held["state"].get("spread"), action.estimable.dimension),
             output=path.parent / output.get("file", "run.nc"),
             plots=output.get("plots", True),
         )
+
+
+def _given(path: Path, held: dict[str, dict[str, Any]], action: Action) -> tuple[Any, Any] | None:
+    """The paths and parameters in the file that [ensemble] names, in place of random ones."""
+    ensemble = held["ensemble"]
+    if "starts" not in ensemble:
+        return None
+    for table, key in (("ensemble", "members"), ("ensemble", "seed"), ("state", "spread")):
+        if key in held[table]:
+            raise Refusal(f"{path}: with starts in [ensemble] nothing is random; leave {key} in [{table}] out.")
+    return _starts.read(path.parent / ensemble["starts"], action)
 
 
 def _ladder(table: dict[str, Any]) -> Ladder:

@@ -45,6 +45,7 @@ rungs = 18
 [ensemble]                      # may be left out
 members = 64                    # random starting paths
 seed = 0
+# starts = "starts.nc"          # or paths and parameters to start from, such as deepest convert writes
 
 [output]                        # may be left out
 file = "run.nc"
