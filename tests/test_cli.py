@@ -222,7 +222,7 @@ def test_the_example_is_a_configuration(here):
     assert (said.exit_code, "folder no does not exist" in said.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("command", [(), ("twin",), ("anneal",), ("plot",), ("forecast",)])
+@pytest.mark.parametrize("command", [(), ("twin",), ("anneal",), ("plot",), ("forecast",), ("convert",)])
 def test_help_is_there(command):
     said = deepest(*command, "--help")
     assert said.exit_code == 0

@@ -8,7 +8,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_cli import deepest, names, refused, settled
+from test_cli import deepest, refused, settled
+from test_cli import names as files
 
 import deepest as dp
 
@@ -86,7 +87,7 @@ def here(tmp_path, monkeypatch):
     """A folder to work in, with the measured values, a drive and a guess of a project in `old`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("model", "myfunctions"):
+    for name in ("ring_model", "cell_model", "myfunctions"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     Path("old").mkdir()
     rng = np.random.default_rng(3)
@@ -109,7 +110,8 @@ def converted(*options):
 
 
 def generated():
-    specification = importlib.util.spec_from_file_location("generated", "new/model.py")
+    (file,) = Path("new").glob("*_model.py")
+    specification = importlib.util.spec_from_file_location("generated", file)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module.field
@@ -186,7 +188,7 @@ def _check_varanneal(result):
     np.save("saved/action_errors.npy", [[k, level, level - part, part, part / precision] for k in range(3)])
     said = deepest("convert", "saved", "-o", "from")
     assert said.exit_code == 0, said.stderr
-    assert names("from") == {"levels.csv", "path.csv", "starts.nc"}
+    assert files("from") == {"levels.csv", "path.csv", "starts.nc"}
     rungs = dp.io.read_table("from/levels.csv", time="beta")
     assert rungs.values.shape[0] == 2 and rungs.names[-1] == "p0"  # the third was not reached
     ratios, levels = axes.back(rungs.values[:, rungs.names.index("R_f")], rungs.values[:, 0])
@@ -222,7 +224,7 @@ def test_several_data_sets_and_a_function_in_python(here):
     refused(deepest("convert", "old", "-o", "new", "--dataset", 3), "specs.txt, line 9: there is no file old")
     assert not Path("new").exists()
     converted("--dataset", 4)
-    assert names("new") == {"model.py", "myfunctions.py", "data.csv", "config.toml"}
+    assert files("new") == {"ring_model.py", "myfunctions.py", "data.csv", "config.toml"}
     np.testing.assert_allclose(dp.io.read_table("new/data.csv").values, values[SKIPPED:, :2], rtol=1e-15)
     sys.path.insert(0, "new")
     x = jnp.arange(5.0) ** 2
@@ -252,6 +254,19 @@ def test_equations_mean_what_they_say(here):
     a = np.array([1.3, 0.4, 2.1, 1.7, 0.9])
     got = generated()(jnp.zeros(()), jnp.asarray(a), {"force": jnp.asarray(8.0)})
     np.testing.assert_allclose(got, [rate(a) for rate in list(RATES.values())[:5]], rtol=1e-14)
+
+
+def test_names_that_mean_something_in_the_generated_file_keep_to_their_own(here):
+    names = {"a0": "t", "a1": "x", "a2": "args", "force": "jnp"}
+    text = LORENZ.replace("ring\n", 'ring """ + exit() #\n')
+    for old, new in names.items():
+        text = text.replace(old, new)
+    project(text)
+    converted()
+    assert files("new") == {"ring_exit_model.py", "data.csv", "config.toml", "starts.nc"}
+    x = jnp.asarray([1.3, 0.4, 2.1, 1.7, 0.9])
+    got = generated()(jnp.zeros(()), x, {"jnp": jnp.asarray(8.0)})
+    np.testing.assert_allclose(got, dp.models.Lorenz96(5, 8.0)(jnp.zeros(()), x, None), rtol=1e-14)
 
 
 COSTS = {
@@ -345,7 +360,7 @@ def test_a_malformed_project_is_refused(name, here):
     texts, sentence = MALFORMED[name]
     project(*texts)
     refused(deepest("convert", "old", "-o", "new"), sentence)
-    assert names(here) == {"old"}
+    assert files(here) == {"old"}
 
 
 def test_nothing_is_written_over_and_text_among_numbers_is_found(here):

@@ -21,6 +21,7 @@ FIGURES = {
     "deepest_learning_on_digits": 2,
     "network_inside_a_model": 2,
     "how_many_measurements": 2,
+    "coming_from_varanneal_or_minaone": 2,
 }
 NAMES = list(FIGURES)
 SECONDS = 600  # a stuck notebook fails on its own, rather than with the whole job

@@ -22,7 +22,7 @@ Writers = Mapping[str, Callable[[Path], None]]
 def convert(
     old: Annotated[
         list[Path],
-        typer.Argument(metavar="OLD...", help="The folder of a project, or varanneal's arrays.", show_default=False),
+        typer.Argument(metavar="OLD", help="The folder of a project, or varanneal's arrays.", show_default=False),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="NEW", help="The folder to write into, made where missing.")
@@ -41,7 +41,7 @@ def convert(
 ) -> None:
     """Take over a project of minAone, or what varanneal has saved.
 
-    - A folder with **equations.txt** and **specs.txt** becomes **model.py**, **data.csv**, **stimulus.csv** and
+    - A folder with **equations.txt** and **specs.txt** becomes **NAME_model.py**, **data.csv**, **stimulus.csv** and
       **config.toml**, with the same R_f/R_m on the same ladder: deepest anneal NEW/config.toml runs it.
 
     - A folder with varanneal's **paths.npy**, or its arrays by name, paths first, becomes **levels.csv**, one row a
@@ -76,7 +76,7 @@ def _from_minaone(folder: Path, noise: float | None, dataset: int | None):
     config = _rewritten.configuration(model, run, noise=noise, guessed=numbers.start is not None)
     data, names = _rewritten.measured(model, numbers)
     writers: dict[str, Callable[[Path], None]] = {
-        "model.py": lambda path: _text(path, text),
+        f"{_rewritten.module(model)}.py": lambda path: _text(path, text),
         "data.csv": lambda path: _rewritten.table(path, numbers.times, data, names),
         "config.toml": lambda path: _text(path, config),
     }

@@ -1,6 +1,7 @@
 """A minAone project as a model, tables and a configuration of ours."""
 
 import keyword
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,8 +15,14 @@ from deepest.cli._refuse import Refusal
 _TAKEN = {"t", "args", "jnp", "field"}
 
 
+def module(model: Equations) -> str:
+    """A name for the model's module, another for every project, so that several can be loaded side by side."""
+    words = re.findall("[a-z0-9]+", model.problem.lower()[:40])
+    return "_".join([*words, "model"]).lstrip("_0123456789")
+
+
 def model_text(model: Equations) -> str:
-    """`model.py`: a function `field(t, x, args)` with the project's own names."""
+    """The model's module: a function `field(t, x, args)` with the project's own names."""
     local = {
         name: f"{name}_" if name in _TAKEN or keyword.issoftkeyword(name) else name
         for name in (*model.states, *model.parameters, *model.stimuli)
@@ -81,7 +88,7 @@ def configuration(model: Equations, run: Specs, *, noise: float | None, guessed:
 
 
 def _model(model: Equations, run: Specs) -> dict[str, str]:
-    entries = {"name": '"model:field"', "dimension": str(len(model.states))}
+    entries = {"name": f'"{module(model)}:field"', "dimension": str(len(model.states))}
     for name, (lower, upper) in zip(model.parameters, run.limits, strict=True):
         known = lower == upper
         entries[name] = _number(lower) if known else f"{{ unknown = [{_number(lower)}, {_number(upper)}] }}"
