@@ -7,7 +7,8 @@ gates in [0, 1] (`deepest.twin.neuron`). Beside us, on the same data, from the s
 - CasADi + IPOPT (exact Hessian, MUMPS) on the same collocation with the model as a constraint, c = 0, from the same
   start: the measured voltage, gates at ½ and parameters at random in their ranges.
 
-Each peer may use `--limit` seconds. Times are of the processor, on one core, compilation included. All are scored alike: level against that of the path started at the truth, errors
+Each peer may use `--limit` seconds. Times are of the processor, on one core, compilation included. All are scored
+alike: level against that of the path started at the truth, errors
 of the gates and parameters, and the spikes of the estimated model under another current over 500 ms.
 
     python benchmarks/nakl.py [--realisations 3] [--limit 400] [--peers lbfgsb,ipopt]
