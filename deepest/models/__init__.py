@@ -27,6 +27,8 @@ from deepest.models._oscillators import SIR as SIR
 from deepest.models._oscillators import Colpitts as Colpitts
 from deepest.models._oscillators import FitzHughNagumo as FitzHughNagumo
 from deepest.models._oscillators import LotkaVolterra as LotkaVolterra
+from deepest.models._spikes import coincidence as coincidence
+from deepest.models._spikes import spike_times as spike_times
 from deepest.models._stimulus import Stimulus as Stimulus
 from deepest.models._unknown import Normal as Normal
 from deepest.models._unknown import Unknown as Unknown
