@@ -25,10 +25,10 @@ import numpy as np
 from _common import RESULTS, one_core, save
 from _neuron_data import EXAMPLE, TRAIN, cell, joined
 from _neuron_rivals import NAMES, fire, fitted, shoot
-from _neuron_starts import following
 from jax import lax
 
 import deepest as dp
+from deepest.action import following_paths
 from deepest.models import coincidence, spike_times
 
 # mV. Halfway up the spikes, whose peaks lie between −7 and 9.
@@ -163,7 +163,7 @@ def miscounted(model: cell.Cell, held: cell.Sweeps) -> float:
 def estimate(held: cell.Sweeps, members: int, draws: int) -> tuple[cell.Cell, dict]:
     """The kept parameters, and what it took."""
     action, begin = problem(held), time.process_time()
-    starts, parameters = jax.jit(lambda k: following(action, draws, members, k))(jax.random.key(0))
+    starts, parameters = following_paths(action, members, jax.random.key(0), draws=draws)
     ladder, climbs, best = dp.Ladder(1.0, 5.0, 9), [], (np.inf, None)
     fill = lambda p: action.estimable.fill(jnp.asarray(p), jnp.zeros(0))[0]
     for member in range(members):

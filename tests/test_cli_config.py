@@ -33,6 +33,10 @@ CONFIGURATIONS = {
     "wrong kind": (written(ensemble='members = "4"'), "members in [ensemble] is a whole number; received '4'"),
     "missing key": (written(data='file = "data.csv"'), "needs noise = … in its table [data]"),
     "missing table": (written(model=None), "needs name = … in its table [model]"),
+    "starts of two kinds": (
+        written(state="spread = [0, 1]", ensemble="draws = 9"),
+        "give draws in [ensemble], for starts that follow the data, or spread in [state]",
+    ),
     "no members": (written(ensemble="members = 0"), "members of at least 1"),
     "unknown model": (written(model='name = "Lorenz69"'), 'no model "Lorenz69"; did you mean "Lorenz96"?'),
     "unknown argument": (lorenz96("dimensions = 5"), '"dimensions"; did you mean "dimension"?'),

@@ -9,5 +9,6 @@ from deepest.action._action import Action as Action
 from deepest.action._conventions import Axes as Axes
 from deepest.action._conventions import minaone as minaone
 from deepest.action._conventions import varanneal as varanneal
+from deepest.action._following import following_paths as following_paths
 from deepest.action._problem import PathAction as PathAction
 from deepest.action._starts import initial_paths as initial_paths

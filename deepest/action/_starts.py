@@ -40,7 +40,7 @@ def initial_paths(
     )
     middle, width = 0.5 * (lower + upper)[None, None], 0.5 * (upper - lower) * _fractions(members)[:, None, None]
     paths = jnp.asarray(middle, dtype) + jnp.asarray(width, dtype) * (0.3 * level + 0.7 * scatter)
-    for component, values in _interpolated(action).items():
+    for component, values in interpolated(action).items():
         paths = paths.at[:, :, component].set(jnp.asarray(values, dtype)[None])
     draw = lambda key, varying: jax.vmap(lambda k: action.estimable.draw(k, varying=varying))(
         jax.random.split(key, members)
@@ -82,7 +82,7 @@ def _range(action: Action, spread) -> tuple[np.ndarray, np.ndarray]:
     return lower, upper
 
 
-def _interpolated(action: Action) -> dict[int, np.ndarray]:
+def interpolated(action: Action) -> dict[int, np.ndarray]:
     """Each measured component on the grid (N,), missing values filled in linearly; none for an operator."""
     observations = action.observations
     values, present = np.asarray(observations.values), np.asarray(observations.present)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
-import jax
 import typer
 
 from deepest import plot
-from deepest.action import Action, initial_paths
+from deepest.action import Action
 from deepest.anneal import Result
 from deepest.anneal import anneal as run
 from deepest.cli import _config
@@ -61,7 +60,7 @@ def anneal(
 
     - [ladder] start, factor, rungs
 
-    - [ensemble] members, seed, or starts
+    - [ensemble] members, seed, draws, or starts
 
     - [output] file, plots
 
@@ -84,8 +83,7 @@ def anneal(
     _refuse_unfinished(files.run, force)
     files.check(force=force, numbers=2 * plan.members * plan.action.grid.size * plan.action.estimable.size)
     with asking():
-        key = jax.random.key(plan.seed)
-        starts = plan.starts or initial_paths(plan.action, plan.members, key, spread=plan.spread)
+        starts = plan.begin()
     kept = {"checkpoint": files.run, "force": force}
     result = lasting(files.run, lambda climb: run(plan.action, plan.ladder, starts=starts, progress=climb, **kept))
     show(f"{config}", result, files, force=force, began=began)

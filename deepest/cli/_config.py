@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from deepest.action import Action
+from deepest.action import Action, following_paths, initial_paths
 from deepest.anneal import Ladder
 from deepest.cli import _models, _schema, _starts
 from deepest.cli._refuse import Refusal, asking, nearest
@@ -33,7 +34,8 @@ CONVENTIONS = ("interval", "continuum")
 class Plan:
     """What a configuration asks for; `spread` is a pair of scalars or (D,) arrays.
 
-    `starts` are paths (M, N, D) and parameters (M, P), None where they are random.
+    `starts` are paths (M, N, D) and parameters (M, P), None where they are random; `draws` is how many random
+    parameters are tried for those that follow the data, None where they need not.
     """
 
     action: Action
@@ -42,8 +44,18 @@ class Plan:
     seed: int
     spread: tuple[Any, Any] | None
     starts: tuple[Any, Any] | None
+    draws: int | None
     output: Path
     plots: bool
+
+    def begin(self) -> tuple[Any, Any]:
+        """Where the members begin: paths (members, N, D) and parameters (members, P)."""
+        if self.starts is not None:
+            return self.starts
+        key = jax.random.key(self.seed)
+        if self.draws is None:
+            return initial_paths(self.action, self.members, key, spread=self.spread)
+        return following_paths(self.action, self.members, key, draws=self.draws)
 
 
 def read(path: Path) -> Plan:
@@ -53,6 +65,8 @@ def read(path: Path) -> Plan:
     members, seed = ensemble.get("members", 64), ensemble.get("seed", 0)
     if members < 1 or seed < 0:
         raise Refusal(f"{path}: [ensemble] needs members of at least 1 and a seed of at least 0; received {ensemble}.")
+    if "draws" in ensemble and "spread" in held["state"]:
+        raise Refusal(f"{path}: give draws in [ensemble], for starts that follow the data, or spread in [state].")
     with asking():
         action = _action(held, path.parent)
         starts = _given(path, held, action)
@@ -63,6 +77,7 @@ def read(path: Path) -> Plan:
             starts=starts,
             seed=seed,
             spread=_spread(held["state"].get("spread"), action.estimable.dimension),
+            draws=ensemble.get("draws"),
             output=path.parent / output.get("file", "run.nc"),
             plots=output.get("plots", True),
         )
@@ -73,7 +88,7 @@ def _given(path: Path, held: dict[str, dict[str, Any]], action: Action) -> tuple
     ensemble = held["ensemble"]
     if "starts" not in ensemble:
         return None
-    for table, key in (("ensemble", "members"), ("ensemble", "seed"), ("state", "spread")):
+    for table, key in (("ensemble", "members"), ("ensemble", "seed"), ("ensemble", "draws"), ("state", "spread")):
         if key in held[table]:
             raise Refusal(f"{path}: with starts in [ensemble] nothing is random; leave {key} in [{table}] out.")
     return _starts.read(path.parent / ensemble["starts"], action)

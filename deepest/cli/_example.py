@@ -46,6 +46,7 @@ rungs = 18
 members = 64                    # random starting paths
 seed = 0
 # starts = "starts.nc"          # or paths and parameters to start from, such as deepest convert writes
+# draws = 4000                  # of so many random parameters begin with those whose path follows the data best
 
 [output]                        # may be left out
 file = "run.nc"

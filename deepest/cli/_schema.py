@@ -42,7 +42,7 @@ TABLES: dict[str, dict[str, Kind]] = {
     "state": {"spread": RANGE, "bounds": RANGE, "precision": PRECISION},
     "transcription": {"name": TEXT, "steps": WHOLE, "step": NUMBER, "convention": TEXT},
     "ladder": {"start": NUMBER, "factor": NUMBER, "rungs": WHOLE, "largest": NUMBER},
-    "ensemble": {"members": WHOLE, "seed": WHOLE, "starts": TEXT},
+    "ensemble": {"members": WHOLE, "seed": WHOLE, "draws": WHOLE, "starts": TEXT},
     "output": {"file": TEXT, "plots": SWITCH},
 }
 NEEDED = (("model", "name"), ("data", "file"), ("data", "noise"))
