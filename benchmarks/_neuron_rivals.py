@@ -13,14 +13,14 @@ from scipy.optimize import differential_evolution
 NAMES = ("capacitance", "leak", "rest", "threshold", "reset", "refractory", "adaptation", "decay")
 # pF, nS, mV, mV, mV, ms, pA a spike, ms
 RANGES = (
-    (40.0, 300.0),
+    (30.0, 600.0),
     (1.0, 20.0),
     (-100.0, -70.0),
     (-65.0, -40.0),
     (-75.0, -50.0),
-    (2.0, 8.0),
-    (0.0, 60.0),
-    (10.0, 600.0),
+    (2.0, 10.0),
+    (0.0, 300.0),
+    (5.0, 1000.0),
 )
 
 
@@ -62,8 +62,9 @@ def fitted(currents, voltages, counted, quiet, interval: float) -> tuple[np.ndar
         return jax.vmap(one)(population.T)
 
     begin = time.process_time()
+    options = {"vectorized": True, "polish": False, "updating": "deferred"}
     found = differential_evolution(
-        lambda x: np.asarray(cost(jnp.asarray(x))), RANGES, popsize=8, maxiter=60, seed=0, vectorized=True, polish=False
+        lambda x: np.asarray(cost(jnp.asarray(x))), RANGES, popsize=12, maxiter=250, tol=1e-4, seed=0, **options
     )
     return found.x, time.process_time() - begin
 
@@ -88,11 +89,13 @@ def shoot(cost: Callable, bounds: np.ndarray, seconds: float, seed: int) -> tupl
             raise SpentError
         return values
 
-    width = 4 * bounds.shape[0]
+    width = 15 * bounds.shape[0]
     jax.block_until_ready(evolve(jnp.asarray(np.tile(bounds.mean(axis=1), (width, 1)))))
     begin[0] = time.process_time()
     with contextlib.suppress(SpentError):
-        differential_evolution(
-            evaluate, bounds, popsize=4, maxiter=10**6, seed=seed, vectorized=True, polish=False, updating="deferred"
-        )
+        # Where it has converged before the time is spent it begins anew.
+        while True:
+            options = {"vectorized": True, "polish": False, "updating": "deferred"}
+            differential_evolution(evaluate, bounds, popsize=15, maxiter=10**6, seed=seed, **options)
+            seed += 1
     return best[1], float(best[0]), calls[0], time.process_time() - begin[0]

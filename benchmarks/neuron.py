@@ -10,11 +10,12 @@ core, compilation of the minimisation included for ours and not for shooting.
 Annealing has one path for each of a few starts, which follow the measured voltage. Of the parameters on every rung
 those are kept whose forward run has the number of spikes nearest to what was measured, in the two sweeps.
 
-    python benchmarks/neuron.py [--data] [--members 4]
+    python benchmarks/neuron.py [--data] [--baseline] [--shooting] [--members 4]
 """
 
 import argparse
 import csv
+import json
 import time
 
 import equinox as eqx
@@ -263,6 +264,8 @@ def main() -> None:
     """Parse, run, print, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="store_true", help="only write the CSV files of examples/neuron")
+    parser.add_argument("--baseline", action="store_true", help="only fit the integrate-and-fire neuron again")
+    parser.add_argument("--shooting", action="store_true", help="only shoot again, for as many seconds as before")
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--draws", type=int, default=4000)
     options = parser.parse_args()
@@ -272,12 +275,23 @@ def main() -> None:
     if options.data:
         write_data(held)
         return
-    fire_rows, fire_fit = integrate_and_fire(held)
-    content = {"integrate_and_fire": {**fire_fit, "sweeps": fire_rows}}
-    model, how = estimate(held, options.members, options.draws)
-    content["annealing"] = {**how, "sweeps": table("annealing", model, held)}
-    save("neuron", content)
-    shot, shot_how = shooting(held, how["seconds"])
+    path = RESULTS / "neuron.json"
+    content = json.loads(path.read_text()) if path.exists() else {}
+    content.pop("machine", None)
+    if not options.shooting:
+        fire_rows, fire_fit = integrate_and_fire(held)
+        content["integrate_and_fire"] = {**fire_fit, "sweeps": fire_rows}
+        save("neuron", content)
+    if options.baseline:
+        return
+    if options.shooting:
+        estimable, kept = problem(held).estimable, content["annealing"]
+        model = estimable.fill(jnp.asarray(list(kept["parameters"].values())), jnp.zeros(0))[0]
+    else:
+        model, kept = estimate(held, options.members, options.draws)
+        content["annealing"] = {**kept, "sweeps": table("annealing", model, held)}
+        save("neuron", content)
+    shot, shot_how = shooting(held, kept["seconds"])
     content["shooting"] = {**shot_how, "sweeps": table("shooting", shot, held)}
     save("neuron", content)
     picture({"annealing": model, "shooting": shot}, held)
