@@ -40,8 +40,8 @@ FINE = 0.025
 
 
 def problem(held: cell.Sweeps) -> dp.Action:
-    """The action of the two sweeps. The noise is what the model is not meant to explain, synaptic events of 0.3 to 1 mV
-    at rest; the amplifier's is 0.04 mV."""
+    """The action of the two sweeps. The noise is what the model is not meant to explain: synaptic events and drift, 0.2
+    to 1.5 mV at rest; the amplifier's is 0.04 mV."""
     times, values, stimulus, breaks = joined(held)
     observations = dp.Observations(times, values, components=[0], noise=1.0)
     return dp.Action(
