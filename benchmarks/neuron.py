@@ -8,7 +8,9 @@ the end of the first 250 ms, by scipy's differential evolution for as many secon
 core, compilation of the minimisation included for ours and not for shooting.
 
 Annealing has one path for each of a few starts, which follow the measured voltage. Of the parameters on every rung
-those are kept whose forward run has the number of spikes nearest to what was measured, in the two sweeps.
+those are kept whose forward run has the number of spikes nearest to what was measured, in the two sweeps. One key, one
+data set. While the channels, the ranges and the pieces were chosen, the figures of all five sweeps were looked at: the
+three are held out from the estimate, not from its making.
 
     python benchmarks/neuron.py [--data] [--baseline] [--shooting] [--members 4]
 """
