@@ -209,6 +209,18 @@ def test_a_fine_ladder_leaves_out_rungs_that_cost_nothing(action, starts, whole)
     np.testing.assert_array_equal(np.isnan(some.levels), some.steps == 0)
 
 
+def test_an_adaptive_ladder_reaches_the_same_levels_over_fewer_rungs_than_a_coarse_one(action, starts, whole):
+    """Factors up to 100 where the branch hardly moves, and small ones where it does."""
+    few = tuple(x[:4] for x in starts)
+    run = lambda ladder: dp.anneal(action, ladder, starts=few, prune=None, stop=False)
+    coarse, adaptive = run(dp.Ladder()), run(dp.Ladder(factor=1.5, rungs=68, largest=100.0))
+    climbed = np.flatnonzero(np.isfinite(adaptive.levels).all(axis=1))
+    strides = 1.5 ** np.diff(climbed)
+    assert climbed.size < coarse.levels.shape[0]
+    assert strides.max() <= 100.0 and strides.max() > 4.0 * strides.min()
+    assert np.min(adaptive.levels[-1]) == pytest.approx(np.min(coarse.levels[-1]), rel=1e-3)
+
+
 def test_climb_prunes_like_a_mask(action, starts):
     _, levels = dp.climb(action, *starts, dp.Ladder(rungs=5), prune=dp.Prune(width=2))
     np.testing.assert_array_equal(np.isfinite(levels).sum(1), [8, 4, 2, 2, 2])

@@ -12,9 +12,11 @@ class Ladder(eqx.Module):
 
     The ratio is per interval, in the ½-sum form of the action (dimension: state units in the measurement's).
     The default climbs from 1e-6 to 7.6e5. Large factors cost nothing as long as each rung starts in the basin of the
-    previous minimum; 3 to 5 has kept every basin that 1.5 keeps. So `anneal` leaves out rungs of a finer ladder where
-    every member reached the minimum in one step: R_f then grows by up to `largest` at once. `largest=1` climbs every
-    rung. Raises `ValueError` unless start > 0, factor > 1, rungs ≥ 1 and largest ≥ 1. Source: [ye2015].
+    previous minimum; 3 to 5 has kept every basin that 1.5 keeps. So `anneal` leaves out rungs of a finer ladder: R_f
+    grows by up to `largest` at once, as far as the tangent of its branch says, for half of the members, that the level
+    falls by no more than 1 on the way to the new minimum. A fine ladder with a large `largest` is an adaptive one, such
+    as `Ladder(factor=1.5, rungs=68, largest=100)`; `largest=1` climbs every rung. Raises `ValueError` unless start > 0,
+    factor > 1, rungs ≥ 1 and largest ≥ 1. Source: [ye2015].
     """
 
     start: float = 1e-6
@@ -37,10 +39,16 @@ class Ladder(eqx.Module):
         """R_f/R_m on every rung."""
         return self.start * self.factor ** np.arange(self.rungs)
 
-    def stride(self, last: int, *, easy: bool) -> int:
-        """How many rungs to climb next, after `last` at once: one more where that was `easy`, or one."""
-        most = int(np.log(self.largest) / np.log(self.factor) + 1e-9)
-        return max(1, min(last + 1, most)) if easy else 1
+    @property
+    def most(self) -> int:
+        """How many rungs may be climbed at once."""
+        return max(1, int(np.log(self.largest) / np.log(self.factor) + 1e-9))
+
+    def stride(self, yielding: float) -> int:
+        """How many rungs to climb next, where levels fall by this as R_f grows e-fold; by its square for more."""
+        if not yielding > 0.0:
+            return self.most if yielding == 0.0 else 1
+        return int(np.clip(yielding**-0.5 / np.log(self.factor), 1.0, self.most))
 
     def check(self, dtype: type | np.dtype, minimiser: AbstractMinimiser) -> None:
         """Raise `ValueError` where the ladder ends higher than a minimiser carries in `dtype`."""

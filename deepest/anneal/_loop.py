@@ -14,7 +14,7 @@ from deepest.action import Action
 from deepest.anneal._ladder import Ladder
 from deepest.anneal._prune import Prune
 from deepest.anneal._result import Pending, Result, consistent, expected
-from deepest.anneal._rung import FINE, ROUGH, Members, advance, suited
+from deepest.anneal._rung import FINE, ROUGH, Members, advance, suited, yielding
 from deepest.minimise import AbstractMinimiser, Status
 
 # The lowest level is flat where one rung changes it by less than this, relative.
@@ -26,6 +26,7 @@ _ROUNDS = 5
 
 _advance = program(advance)
 _keep = program(Prune.keep)
+_yielding = program(yielding)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +166,7 @@ class Loop:
         before = int(s.reached[s.active].min())
         rung = min(before + s.stride, s.top)
         here, last = s.active & (s.reached < rung), rung == s.top
-        steps = self._polish(rung, here) if last else self._climb(rung, here, ROUGH)
+        self._polish(rung, here) if last else self._climb(rung, here, ROUGH)
         s.active = s.active & s.alive & (~here | (s.levels[rung] <= min(self._lowest(), bound)))
         if not last and self.stop and self._flat(before, rung, here & s.active):
             self._polish(rung, here & s.active)
@@ -175,22 +176,30 @@ class Loop:
             return
         if s.shed and self.prune is not None and s.active.sum() > self.prune.width:
             s.active = np.asarray(_keep(self.prune, jnp.asarray(s.levels[rung]), jnp.asarray(s.active)))
-        s.stride = self.ladder.stride(s.stride, easy=steps == 1)
+        s.stride = self._stride(rung)
 
-    def _polish(self, rung: int, here: Bool[np.ndarray, " member"]) -> int:
+    def _stride(self, rung: int) -> int:
+        """How many rungs to climb next: what half of the active members bear, as the worst of them cannot win."""
+        s = self.standing
+        if self.ladder.most == 1 or not s.active.any():
+            return 1
+        ratio = s.members.cost.dtype.type(self.ratios[rung])
+        moves = np.asarray(_yielding(self.action, s.members, ratio, jnp.asarray(s.active)))
+        return self.ladder.stride(float(np.median(moves[s.active])))
+
+    def _polish(self, rung: int, here: Bool[np.ndarray, " member"]) -> None:
         """Take members to the top rung, and those that can win all the way to their minimum."""
-        s, steps = self.standing, 0
+        s = self.standing
         for _ in range(_ROUNDS):
-            steps = max(steps, self._climb(rung, here, FINE))
+            self._climb(rung, here, FINE)
             highest = max(expected(self.action)[1], np.nanmin(s.levels[rung, here], initial=np.inf))
             crawling = np.asarray(s.members.status) == Status.step_limit
             here = here & s.alive & crawling & (s.levels[rung] <= highest)
             if not here.any():
-                break
-        return steps
+                return
 
-    def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> int:
-        """Take members to a rung; the most steps that one of them took."""
+    def _climb(self, rung: int, here: Bool[np.ndarray, " member"], tolerance: float) -> None:
+        """Take members to a rung."""
         began, s = time.perf_counter(), self.standing
         dtype = s.members.cost.dtype
         tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
@@ -199,15 +208,13 @@ class Loop:
         s.members = _advance(self.action, minimiser, s.members, *scalars)
         cost, status = np.asarray(s.members.cost), np.asarray(s.members.status)
         s.levels[rung, here] = self.share * cost[here]
-        steps = np.asarray(s.members.steps)[here]
-        s.steps[rung, here] += steps
+        s.steps[rung, here] += np.asarray(s.members.steps)[here]
         s.estimates[rung, here] = np.asarray(s.members.z.shared)[here]
         s.reached[here] = rung
         s.alive &= ~here | (np.isfinite(cost) & (status != Status.not_finite))
         self.pace.append((time.perf_counter() - began) / max(int(here.sum()), 1))
         if self.progress is not None:
             self.progress(self._report(rung, here))
-        return int(steps.max())
 
     def _report(self, rung: int, here: Bool[np.ndarray, " member"]) -> Progress:
         s = self.standing

@@ -82,7 +82,8 @@ class Report:
 
     `gap` = A₁ − A₀ is the action between the two lowest distinct levels at the top of the ladder, and
     `dominance` = e^(−gap) the paper's measure of what the second contributes to expectations; both None where only
-    one level got there. `flat_from` is the first rung from which the lowest level changed by less than 1 % in all.
+    one level got there. `flat_from` is the first rung from which the lowest level changed by less than 1 % in all;
+    where that is the last of several, it was still rising.
     """
 
     level: float
@@ -95,6 +96,12 @@ class Report:
     dominance: float | None
 
     @property
+    def flatness(self) -> str:
+        """From which rung the lowest level is flat, in words; rungs are counted from 1."""
+        rising = 1 < self.rungs == self.flat_from + 1
+        return "still rising at the top" if rising else f"flat from rung {self.flat_from + 1}"
+
+    @property
     def power(self) -> str:
         """The dominance e^(−gap) in print, as a power of ten, since usual gaps are beyond what a float can hold."""
         return "unknown" if self.gap is None else f"10^{-self.gap / np.log(10.0):.1f}"
@@ -105,8 +112,8 @@ class Report:
         if self.gap is not None:
             gap = f"gap to the second A₁ − A₀ = {self.gap:.4g}, e^(−gap) = {self.power}"
         return (
-            f"Lowest level {self.level:.4f}, {verdict} with χ²; {self.rungs} rungs climbed, flat from rung "
-            f"{self.flat_from}; {self.finished} members reached the top, {self.winners} of them the lowest level; "
+            f"Lowest level {self.level:.4f}, {verdict} with χ²; {self.rungs} rungs climbed, "
+            f"{self.flatness}; {self.finished} members reached the top, {self.winners} of them the lowest level; "
             f"{gap}."
         )
 

@@ -16,6 +16,7 @@ from deepest.anneal._prune import Prune
 from deepest.ensemble import spread
 from deepest.linalg import BlockVector
 from deepest.minimise import AbstractMinimiser, DampedNewton, PrimalDual, Status, implicit
+from deepest.transcription import energy
 
 # A rung needs its minimum only well enough to start the next one; the last is worth polishing.
 ROUGH, FINE = 1e-4, 1e-12
@@ -68,6 +69,31 @@ def advance(
         return Members(solution.z, solution.damping, solution.cost, solution.steps, solution.status)
 
     return spread(one, members, active)
+
+
+def yielding(
+    action: Action, members: Members, ratio: Float[Array, ""], active: Bool[Array, " member"]
+) -> Float[Array, " member"]:
+    """How far each active member's minimum moves as R_f grows, along the tangent of its branch; 0 for the others.
+
+        dz/d ln R_f = −H⁻¹ g,   g = Jᵀ R_f c,    gᵀ H⁻¹ g · 2/n
+
+    with the Gauss–Newton H at the minimum: where R_f grows e-fold, the level falls by about this on the way from the
+    old minimum to the new one.
+    """
+    problem = action.at(ratio)
+    model = lambda z: energy(problem.problem.weight, problem.transcription.residuals(problem.problem, z))
+
+    def one(member):
+        z, _ = member
+        local, force = problem.quadratic(z, False), jax.grad(model)(z)
+        free = jax.tree.map(jnp.ones_like, z) if problem.bounds is None else problem.bounds.inside(z)
+        force = jax.tree.map(jnp.multiply, force, free)
+        moved = problem.kernel.solve(local.hessian.restrict(free), force)
+        products = jax.tree.map(jnp.vdot, force, moved)
+        return z, action.level(jax.tree.reduce(jnp.add, products))
+
+    return spread(one, (members.z, jnp.zeros_like(members.cost)), active)[1]
 
 
 def climb(

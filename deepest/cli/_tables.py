@@ -49,7 +49,7 @@ def found(result: Result) -> Rows:
     else:
         yield "second level", f"A₁ − A₀ = {report.gap:.3g}, e^(−gap) = {report.power}"
     yield "members", f"{report.finished} of {result.status.size} reached the top, {report.winners} the lowest level"
-    yield "ladder", f"{report.rungs} rungs to R_f/R_m = {result.ratios[-1]:.1e}, flat from rung {report.flat_from + 1}"
+    yield "ladder", f"{report.rungs} rungs to R_f/R_m = {result.ratios[-1]:.1e}, {report.flatness}"
 
 
 def estimates(result: Result) -> Rows:

@@ -11,6 +11,9 @@ from deepest.anneal import Result, expected
 from deepest.minimise import Status
 from deepest.plot._style import accent, ink, legend, panels
 
+# Longer names than this stand above their panels.
+_BESIDE = 16
+
 # How a line looks by what became of its member: label, then style.
 _FATES: dict[str, dict[str, Any]] = {
     "lowest level": {"alpha": 1.0, "linewidth": 2.2, "zorder": 3.0},
@@ -58,14 +61,15 @@ def parameters(
     true = _true(names, truth)
     columns = 2 if len(names) == 4 else min(len(names), 3)
     axes = panels(ax, -(-len(names) // columns), columns, len(names))
-    bounds = np.asarray(result.action.limits[1])
+    bounds, above = np.asarray(result.action.limits[1]), max(map(len, names)) > _BESIDE
     for k, (one, name) in enumerate(zip(axes, names, strict=True)):
         _draw(one, result, result.estimates[:, :, k])
         if np.isfinite(true.get(name, np.nan)):
             one.axhline(true[name], color=accent(1), linestyle="--", linewidth=1.4, label="truth")
         for bound in bounds[:, k][np.isfinite(bounds[:, k])]:
             one.axhline(bound, color=ink(), linestyle=":", linewidth=1.0, alpha=0.6, label="bounds")
-        one.set(xscale="log", ylabel=name)
+        one.set_xscale("log")
+        one.set_title(name, fontsize="small") if above else one.set_ylabel(name)
         if k >= len(names) - columns or ax is not None:
             one.set_xlabel(_ratio_label(result))
     legend(axes, own=ax is None)

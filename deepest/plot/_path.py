@@ -106,8 +106,9 @@ def _estimate() -> dict:
 
 
 def _defaults(result: Result) -> list[int | str]:
-    estimable, measured = result.action.estimable, result.action.observations.components
-    if measured is None:
+    estimable, observations = result.action.estimable, result.action.observations
+    measured = observations.measured
+    if observations.components is None:
         return [*range(min(4, estimable.dimension)), *estimable.varying_names[:2]]
     others = [k for k in range(estimable.dimension) if k not in measured]
     seen = sorted(measured)[: max(2, 4 - len(others))]
@@ -115,10 +116,13 @@ def _defaults(result: Result) -> list[int | str]:
 
 
 def _name(result: Result, component: int | str) -> str:
-    measured = result.action.observations.components
+    observations = result.action.observations
     if isinstance(component, str):
         return component
-    return f"$x_{{{component}}}$" + ("\nnot measured" if measured is not None and component not in measured else "")
+    states = getattr(result.action.estimable.template[0], "states", None)
+    name = f"$x_{{{component}}}$" if states is None else states[component]
+    hidden = observations.components is not None and component not in observations.measured
+    return name + ("\nnot measured" if hidden else "")
 
 
 def _check_component(best: Estimate, component: int | str) -> None:
