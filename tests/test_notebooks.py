@@ -22,6 +22,8 @@ FIGURES = {
     "network_inside_a_model": 2,
     "how_many_measurements": 2,
     "coming_from_varanneal_or_minaone": 2,
+    "a_neuron_from_its_voltage": 4,
+    "gaps_and_irregular_times": 3,
 }
 NAMES = list(FIGURES)
 SECONDS = 600  # a stuck notebook fails on its own, rather than with the whole job

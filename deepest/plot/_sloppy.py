@@ -30,7 +30,7 @@ def identifiability(
     image = axes[1].imshow(vectors[:shown].T, cmap="coolwarm", vmin=-1.0, vmax=1.0, aspect="auto")
     axes[1].set_xticks(range(shown), [f"{spread:.2g}" for spread in spreads[:shown]])
     axes[1].set_yticks(places, [] if ax is None else known.names)
-    axes[1].set_xlabel("deviation along the combination, of 1")
+    axes[1].set_xlabel("deviation along it")
     axes[1].set_title("sloppiest combinations", fontsize="medium")
     axes[1].figure.colorbar(image, ax=axes[1], label="weight")
     return axes
@@ -45,6 +45,6 @@ def _bars(ax: Axes, known: Identifiability, places: np.ndarray) -> None:
         ax.text(lowest * 1.1, place, "at its bound", va="center", fontsize="small", color=ink())
     ax.axvline(0.5, color=ink(), alpha=0.4, linestyle="--", linewidth=0.9)
     ax.set_xscale("log")
-    ax.set(xlim=(lowest, 1.3), ylim=(places[-1] + 0.6, -0.6), xlabel="deviation, of 1 without data")
+    ax.set(xlim=(lowest, 1.3), ylim=(places[-1] + 0.6, -0.6), xlabel="deviation, 1 without data")
     ax.set_yticks(places, known.names)
     ax.set_title("each parameter", fontsize="medium")
