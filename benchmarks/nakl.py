@@ -8,8 +8,8 @@ gates in [0, 1] (`deepest.twin.neuron`). Beside us, on the same data, from the s
   start: the measured voltage, gates at ½ and parameters at random in their ranges.
 
 Each peer may use `--limit` seconds. Times are of the processor, on one core, compilation included. All are scored
-alike: level against that of the path started at the truth, errors
-of the gates and parameters, and the spikes of the estimated model under another current over 500 ms.
+alike: level against that of the path started at the truth, errors of the gates and parameters, and the spikes of the
+estimated model under another current over 500 ms. Needs casadi.
 
     python benchmarks/nakl.py [--realisations 3] [--limit 400] [--peers lbfgsb,ipopt]
 """
@@ -25,7 +25,7 @@ from _common import one_core, save
 import deepest as dp
 from deepest import twin
 from deepest.minimise import scipy_lbfgsb
-from deepest.models import Neuron, integrate, nakl
+from deepest.models import Neuron, integrate, nakl, spike_times
 
 # The current under which the estimated model has to spike as the true one does: another orbit of the chaos.
 _OTHER = {"until": 500.0, "start": np.array([1.0, -1.0, 25.0])}
@@ -33,12 +33,11 @@ _STEP = 0.05
 
 
 def spikes(model: Neuron, current) -> np.ndarray:
-    """When the voltage rises through 0 mV in 500 ms from rest, by linear interpolation, in ms."""
+    """When the voltage rises through 0 mV in 500 ms from rest, in ms."""
     driven = Neuron(model.channels, current, capacitance=model.capacitance)
     times = _STEP * np.arange(int(500.0 / _STEP) + 1)
     voltage = np.asarray(integrate(driven, driven.settled(-70.0), times))[:, 0]
-    rises = np.flatnonzero((voltage[1:] > 0.0) & (voltage[:-1] <= 0.0))
-    return times[rises] - _STEP * voltage[rises] / (voltage[rises + 1] - voltage[rises])
+    return spike_times(times, voltage, 0.0)
 
 
 def scored(experiment: twin.Twin, path: np.ndarray, parameters: np.ndarray, seconds: float, steps: int) -> dict:
