@@ -111,7 +111,13 @@ for start in starts:
 joined = dp.Observations.join(sessions, pause=0.2)
 three = Lorenz63(dp.Unknown(5.0, 20.0), dp.Unknown(15.0, 45.0), dp.Unknown(1.0, 5.0))
 together = dp.Action(three, joined.observations, dp.HermiteSimpson(), steps=2, breaks=joined.breaks)
-alone = dp.Action(three, sessions[0], dp.HermiteSimpson(), steps=2)
+# The first session alone: of the others nothing is seen.
+hidden = dp.Observations(
+    joined.observations.times,
+    np.where(joined.observations.times[:, None] < joined.breaks[0], joined.observations.values, np.nan),
+    noise=0.4,
+)
+alone = dp.Action(three, hidden, dp.HermiteSimpson(), steps=2, breaks=joined.breaks)
 errors = {}
 for name, task in (("one session", alone), ("three sessions", together)):
     run = dp.anneal(task, members=16, key=jax.random.key(3), spread=spread)
