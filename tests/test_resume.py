@@ -249,7 +249,7 @@ def killed(tmp_path, kills, seed=0):
 
 
 def test_a_killed_run_is_gone_on_with_to_the_same_bits(tmp_path):
-    killed(tmp_path, 2)
+    killed(tmp_path, 1)
 
 
 @pytest.mark.slow

@@ -93,6 +93,8 @@ def identified(
     z = action.pack(jnp.asarray(path), jnp.asarray(parameters))
     saddle = ratio > DampedNewton().highest(z.nodes.dtype)
     found = np.asarray(_precision(action, z.nodes.dtype.type(ratio), z, saddle), float)
+    if not np.all(np.isfinite(found)):
+        found = np.zeros_like(found)  # nothing is known where the curvature cannot be told
     lower, upper = (np.asarray(bound, float) for bound in action.limits[1])
     _, prior = action.estimable.prior(varying=False)
     flat = (prior == 0.0) & np.isfinite(upper - lower)

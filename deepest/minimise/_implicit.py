@@ -14,6 +14,10 @@ from deepest.linalg import BlockVector, Saddle
 from deepest.minimise._problem import AbstractBlockProblem, AbstractConstrainedProblem
 
 
+# The curvature, in units of damping, that holds a path where nothing else does.
+_HELD = 1e-10
+
+
 @eqx.filter_custom_jvp
 def implicit(
     problem: AbstractBlockProblem, z: BlockVector, cost: Float[Array, ""]
@@ -70,7 +74,9 @@ def precision(
         solve = lambda right: _solve(local.saddle.restrict(fixed), right)
         beside = (jnp.zeros_like(local.defects),)
     else:
-        hessian, beside = problem.quadratic(z, False).hessian, ()
+        local, beside = problem.quadratic(z, False), ()
+        # Where bounds hold much of the path, directions may be left that nothing holds but this.
+        hessian = local.hessian.shift(jax.tree.map(lambda unit: _HELD * unit, local.scale))
         product = lambda u: (hessian.restrict(free).mv(u),)
         solve = lambda right: (problem.kernel.solve(hessian.restrict(fixed), *right),)
     path = jax.tree.map(jnp.zeros_like, z)
