@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 from deepest.linalg import BlockVector, Saddle
 from deepest.minimise._problem import AbstractBlockProblem, AbstractConstrainedProblem
 
-
 # The curvature, in units of damping, that holds a path where nothing else does.
 _HELD = 1e-10
 
