@@ -195,6 +195,19 @@ def test_float32_has_the_derivatives_of_float64_above_what_normal_equations_carr
     assert np.all(np.linalg.norm(np.asarray(single, float) - double, axis=(1, 2)) < 1e-4 * size)
 
 
+def test_few_data_do_not_end_the_climb_early():
+    """With 12 values χ² allows any low level, and so the first rungs', where the model hardly counts."""
+    times = np.linspace(0.0, 2.0, 12)
+    values = (np.exp(-times) + 0.1 * np.random.default_rng(0).normal(size=12))[:, None]
+    observations = dp.Observations(times, values, noise=0.1)
+    options = {"args": dp.Unknown(0.0, 2.0), "dimension": 1, "bounds": (0.0, 1.0)}
+    action = dp.Action(lambda t, x, k: -k * x, observations, dp.Trapezoid(), **options)
+    ladder = dp.Ladder(factor=1.5, rungs=68, largest=1.0)
+    early, whole = (dp.anneal(action, ladder, members=4, key=jax.random.key(0), stop=s) for s in (True, False))
+    np.testing.assert_allclose(early.report.level, whole.report.level, rtol=1e-2)
+    np.testing.assert_allclose(early.parameters[0], whole.parameters[0], rtol=1e-2)
+
+
 def test_a_fine_ladder_leaves_out_rungs_that_cost_nothing(action, starts, whole):
     """The same levels at the top with fewer steps; R_f grows by no more than `largest` at once. Every rung if asked."""
     few, fine = tuple(x[:2] for x in starts), dp.Ladder(factor=1.5, rungs=68)
@@ -219,6 +232,7 @@ def test_an_adaptive_ladder_reaches_the_same_levels_over_fewer_rungs_than_a_coar
     assert climbed.size < coarse.levels.shape[0]
     assert strides.max() <= 100.0 and strides.max() > 4.0 * strides.min()
     assert np.min(adaptive.levels[-1]) == pytest.approx(np.min(coarse.levels[-1]), rel=1e-3)
+    assert dp.Ladder(largest=np.inf).most == 18
 
 
 def test_climb_prunes_like_a_mask(action, starts):

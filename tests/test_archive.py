@@ -75,6 +75,15 @@ def lorenz():
     return made(model, observed(components=[0]), bounds=(-60.0, 60.0), initial=dp.Normal(-8.0, 3.0))
 
 
+def weighed_anew(result):
+    """R_f/R_m is counted in the R_m that the action was made with, 1, and not in 1 to 4."""
+    precision = np.linspace(1.0, 4.0, TIMES.size)[:, None]
+    action = result.action.observe(precision=precision)
+    return dataclasses.replace(
+        result, action=eqx.tree_at(lambda a: a.observations.weight, action, replace_fn=np.asarray)
+    )
+
+
 def same(one, other):
     """Equal to the bit: structure, dtypes, bytes and code."""
     (left, frame), (right, other_frame) = (jax.tree.flatten(x) for x in (one, other))
@@ -132,6 +141,7 @@ CASES = {
         transcription=dp.ImplicitMidpoint(),
         model_precision=np.linspace(1.0, 2.0, 120).reshape(40, 3),
     ),
+    "measurements weighed anew": lambda: weighed_anew(made(dp.models.Lorenz63(), observed(components=[0]))),
     "a grid finer than the data": lambda: made(
         dp.models.Lorenz63(beta=dp.Unknown(2.0, 3.0)), observed(components=[1]), steps=2
     ),

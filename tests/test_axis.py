@@ -17,9 +17,9 @@ name = lambda x: type(x).__name__
 RTOL = float(np.sqrt(jnp.finfo(jnp.result_type(float)).eps))
 
 
-def observed(times, *, seed=0, **options):
-    values = np.random.default_rng(seed).normal(size=(len(times), 2))
-    return dp.Observations(np.asarray(times), values, components=[0, 2], noise=0.5, **options)
+def observed(times, *, seed=0, width=2):
+    values = np.random.default_rng(seed).normal(size=(len(times), width))
+    return dp.Observations(np.asarray(times), values, components=[0, 2][:width], noise=0.5)
 
 
 @pytest.mark.float32
@@ -37,6 +37,33 @@ def test_observations_off_the_grid_get_nodes_of_their_own(rule):
 
 
 @pytest.mark.float32
+def test_observed_midpoints_and_near_neighbours_keep_their_places():
+    """A node put into an interval moves its midpoint, which may be observed; and a time near a node is on it, whatever
+    other intervals are short."""
+    times = np.arange(11.0)
+    pushed = dp.Action(driven, observed(times, width=1), dp.HermiteSimpson(), args=square_wave((0.0, 3.5)), dimension=2)
+    assert 3.5 in pushed.grid.times[::2]
+    np.testing.assert_array_equal(pushed.grid.times[pushed.places], times)
+    between = dp.Action(Lorenz63(), observed([0.0, 0.5, 1.0, 2.0]), dp.HermiteSimpson(), grid=[0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(between.grid.times[between.places], [0.0, 0.5, 1.0, 2.0])
+    near = [0.0, 0.1 + 5e-7, 0.2 + 1e-5, 1.0]
+    close = dp.Action(Lorenz63(), observed(near), dp.Euler(), grid=0.01 * np.arange(101))
+    np.testing.assert_allclose(close.grid.times[close.places], near, atol=1e-6)
+    assert close.grid.size == 102
+
+
+@pytest.mark.parametrize("options", [{"step": 0.25}, {"steps": 20}], ids=["step", "steps"])
+@pytest.mark.parametrize(("begin", "jump"), [(7.0, 1.5), (12.0, 6.0)], ids=["a break in a gap", "a jump in the pause"])
+def test_no_long_interval_is_linked_beside_a_break(options, begin, jump):
+    """Between 2 and 12 nothing was seen; 20 steps of the 5 from a break at 7 on are a quarter each."""
+    times = [0.0, 1.0, 2.0, 12.0, 13.0, 14.0]
+    args = square_wave((0.0, jump))
+    action = dp.Action(driven, observed(times, width=1), dp.Euler(), args=args, dimension=2, breaks=[begin], **options)
+    assert np.delete(np.diff(action.grid.times), action.unlinked).max() <= 0.25 * (1 + 1e-9)
+    assert action.grid.times[action.unlinked[0] + 1] == begin
+    assert action.grid.times[action.unlinked[0]] == 2.0
+
+
 def test_a_longest_step_fills_gaps_and_leaves_short_intervals_whole():
     times = np.array([0.0, 0.1, 0.2, 1.2, 1.25])
     for rule in RULES:
@@ -47,8 +74,8 @@ def test_a_longest_step_fills_gaps_and_leaves_short_intervals_whole():
         np.testing.assert_array_equal(action.grid.times[action.places], times)
 
 
-def square_wave(times=(0.0, 0.333, 0.71), values=(0.0, 3.0, -2.0), continuity="steps"):
-    return Stimulus(np.array(times), np.array(values), continuity)
+def square_wave(times=(0.0, 0.333, 0.71), continuity="steps"):
+    return Stimulus(np.array(times), np.array([0.0, 3.0, -2.0][: len(times)]), continuity)
 
 
 def driven(t, x, stimulus):
@@ -66,6 +93,37 @@ def test_the_exact_path_has_small_defects_where_a_stimulus_jumps(rule):
     problem = action.at(1.0)
     defects = rule.residuals(problem.problem, action.pack(path, jnp.zeros(0)))
     assert np.abs(defects).max() < (1e-3 if rule.order == 2 else 1e-6)
+
+
+@pytest.mark.float32
+@pytest.mark.parametrize("rule", [dp.Trapezoid(), dp.HermiteSimpson(), dp.RungeKutta4()], ids=name)
+@pytest.mark.parametrize(("begin", "step", "at"), [(-1.0, 0.25, 0.0), (0.06, 0.82, 0.88)], ids=["zero", "t + h > end"])
+def test_a_jump_is_seen_from_inside_where_rounding_is_awkward(rule, begin, step, at):
+    """dx/dt = s is integrated exactly by every rule: at zero, whose neighbours are no normal numbers, and where the
+    rounded t + h is not the node."""
+    times = begin + step * np.arange(9) if at == 0.0 else np.array([begin, at, 1.5])
+    stimulus = Stimulus([begin - 1.0, at], [0.0, 1.0], "steps")
+    observations = dp.Observations(times, np.zeros((times.size, 1)), noise=1.0)
+    field = lambda t, x, s: jnp.stack([s(t)])
+    action = dp.Action(field, observations, rule, args=stimulus, dimension=1, steps=rule.stride)
+    path = jnp.asarray(np.maximum(action.grid.times - at, 0.0)[:, None], float)
+    problem = action.at(1.0).problem
+    defects = jax.jit(lambda z: rule.residuals(problem, z))(action.pack(path, jnp.zeros(0)))
+    np.testing.assert_allclose(defects, 0.0, atol=20.0 * float(jnp.finfo(path.dtype).eps))
+
+
+def test_another_stimulus_may_jump_only_where_there_are_nodes():
+    """`given` keeps the grid, and whether limits from inside are taken."""
+    rule, times = dp.Trapezoid(), 0.1 * np.arange(11)
+    make = lambda s: dp.Action(driven, observed(times, width=1), rule, args=s, dimension=2)
+    action, other = make(square_wave((0.0, 0.35, 0.71))), Stimulus([0.0, 0.35, 0.71], [5.0, 1.0, 2.0], "steps")
+    path = jnp.ones((action.grid.size, 2))
+    costs = [a.at(1.0).cost(a.pack(path, jnp.zeros(0))) for a in (action, action.given(driven, other), make(other))]
+    assert costs[0] != costs[1] == costs[2]
+    still = make(Stimulus([0.0, 0.3, 0.7], np.ones(3), "steps"))
+    for asked, jumping in ((action, (0.0, 0.36, 0.71)), (still, (0.0, 0.3, 0.7))):
+        with pytest.raises(ValueError, match="jumps where this action's grid has no node"):
+            asked.given(driven, square_wave(jumping))
 
 
 def test_a_stimulus_jumps_only_where_its_value_changes():
@@ -145,6 +203,25 @@ def test_two_experiments_have_the_minima_of_each(rule, ratio):
             np.testing.assert_allclose(path[window], part, atol=1e-5)
 
 
+@pytest.mark.float32
+@pytest.mark.parametrize("rule", [dp.HermiteSimpson(), dp.RungeKutta4()], ids=name)
+def test_a_long_pause_costs_nothing_though_the_model_could_not_be_run_across_it(rule):
+    """dx/dt = x⁴ goes to infinity: over a pause of a thousand it would overflow."""
+    one = dp.Observations(FIRST, np.full((8, 1), 0.5), noise=0.5)
+    costs = []
+    for pause in (0.1, 1000.0):
+        joined = dp.Observations.join([one, one], pause=pause)
+        options = {"dimension": 1, "steps": rule.stride, "breaks": joined.breaks}
+        action = dp.Action(lambda t, x, args: x**4, joined.observations, rule, **options)
+        problem = action.at(3.0)
+        path = np.ones((action.grid.size, 1))
+        path[: action.pieces[0].stop, 0] = np.linspace(0.6, 1.0, action.pieces[0].stop)
+        quadratic = jax.jit(lambda z, p=problem: p.quadratic(z, True))(action.pack(jnp.asarray(path), jnp.zeros(0)))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(quadratic))
+        costs.append(float(quadratic.cost))
+    assert costs[0] == pytest.approx(costs[1], rel=1e-3)  # times of a thousand are kept to 1e-4 of a step in float32
+
+
 def test_short_experiments_find_together_what_none_finds_alone():
     """Lorenz63 with x measured for one time unit each, and a drive that another stimulus gives in each of three."""
     truth, grid = Lorenz63(), np.linspace(0.0, 1.0, 51)
@@ -186,6 +263,37 @@ def test_a_joined_stimulus_is_each_of_them_on_its_own_clock(continuity):
             np.testing.assert_allclose(together(at + shift), stimulus(at), rtol=10 * RTOL, atol=10 * RTOL)
 
 
+def test_times_that_differ_by_rounding_are_one():
+    """A break at 0.3 and a jump at 0.1 + 0.2 share a node; a break may be the last time but for rounding."""
+    times = [0.0, 0.1, 0.2, 0.4, 0.5]
+    action = dp.Action(
+        driven, observed(times, width=1), dp.Euler(), args=square_wave((0.0, 0.1 + 0.2)), dimension=2, breaks=[0.3]
+    )
+    assert np.diff(action.grid.times).min() > 0.09
+    last = dp.Action(Lorenz63(), observed([0.0, 0.1, 0.2, 0.3]), dp.Euler(), breaks=[0.1 + 0.2])
+    assert last.pieces == [slice(0, 3), slice(3, 4)]
+
+
+@pytest.mark.float32
+def test_a_clock_far_from_zero_is_refused_where_the_precision_cannot_tell_its_times_apart():
+    far = 1e6 + 0.01 * np.arange(5)
+    make = lambda: dp.Action(Lorenz63(), observed(far), dp.Euler())
+    if jnp.result_type(float) == jnp.float32:
+        with pytest.raises(ValueError, match=r"In float32 the grid's times .* are one: let the clock begin near 0"):
+            make()
+    else:
+        assert make().grid.size == 5
+
+
+@pytest.mark.float32
+@pytest.mark.parametrize("begin", [0.0, 10.0, 100.0])
+def test_a_jump_in_single_precision_finds_the_node_that_it_means(begin):
+    times = begin + 0.01 * np.arange(21)
+    stimulus = square_wave((begin - 1.0, times[10]))
+    action = dp.Action(driven, observed(times, width=1), dp.Euler(), args=stimulus, dimension=2, breaks=[times[10]])
+    assert action.grid.size == 21
+
+
 def test_model_precision_by_range_weighs_errors_by_their_part_of_it():
     bounds = (np.array([-100.0, 0.0, 0.0]), np.array([100.0, 1.0, 4.0]))
     ranged = dp.Action(Lorenz63(), observed(FIRST), dp.Euler(), bounds=bounds, model_precision="range")
@@ -199,6 +307,7 @@ def test_model_precision_by_range_weighs_errors_by_their_part_of_it():
         ({"breaks": [0.0]}, "after the first observation.*received a break at 0"),
         ({"breaks": [3.0]}, "up to the last, at 2.5; received a break at 3"),
         ({"breaks": [2.0, 0.5]}, "finite times that increase"),
+        ({"breaks": [2.0, 2.0 + 1e-9]}, "Nothing lies between the breaks at 2 and 2"),
         ({"step": -1.0}, "longest step is positive"),
         ({"step": 0.1, "steps": 2}, "one of steps=, step= and grid="),
         ({"model_precision": "range"}, "needs finite bounds="),
@@ -216,6 +325,7 @@ def test_an_axis_refuses(options, sentence):
     ("make", "sentence"),
     [
         (lambda: dp.Observations.join([]), "at least one"),
+        (lambda: dp.Observations.join([observed(FIRST).select(slice(0, 1)), observed(FIRST)]), "pass pause="),
         (lambda: dp.Observations.join([observed(FIRST), observed(FIRST).select(slice(0, 4))], pause=0.0), "pause"),
         (
             lambda: dp.Observations.join([observed(FIRST), dp.Observations(FIRST, np.ones((8, 1)), noise=1.0)]),
@@ -224,7 +334,7 @@ def test_an_axis_refuses(options, sentence):
         (lambda: Stimulus.join([square_wave(), square_wave(continuity="linear")], [0.0, 1.0], [1.0]), "one continuity"),
         (lambda: Stimulus.join([square_wave()], [0.0, 1.0], [1.0]), "2 shifts and 1 breaks do not fit 1 stimuli"),
     ],
-    ids=["none", "pause", "columns", "continuity", "count"],
+    ids=["none", "one time", "pause", "columns", "continuity", "count"],
 )
 def test_what_does_not_join_is_refused(make, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -131,11 +131,20 @@ def test_precisions_chosen_by_the_forecast_forecast_better():
     np.testing.assert_allclose(alone[0], both(u, batch)[0][0], rtol=1e-6)
 
 
+def prior(mean):
+    model = Lorenz63(rho=dp.Unknown(20.0, 40.0, prior=dp.Normal(mean, 1.0)))
+    return lambda action: dp.Action(model, action.observations, action.transcription)
+
+
 REFUSED = {
     "values": (lambda a: a.observe(jnp.zeros((3, 2))), r"shape \(61, 2\); received \(3, 2\)"),
     "precision": (lambda a: a.observe(precision=jnp.ones(3)), r"\(2,\) or a value \(61, 2\).*received shape \(3,\)"),
     "model precision": (lambda a: a.weigh(jnp.ones(2)), r"shape \(3,\) or \(1, 3\); received \(2,\)"),
+    "negative precision": (lambda a: a.observe(precision=jnp.array([1.0, -1.0])), "must not be negative"),
+    "negative model precision": (lambda a: a.weigh(np.array([1.0, -1.0, 1.0])), "must be positive"),
     "model": (lambda a: a.given(Lorenz63()), "must have the structure"),
+    "range": (lambda a: a.given(Lorenz63(10.0, dp.Unknown(20.0, 50.0), 8.0 / 3.0)), "ranges and priors"),
+    "prior": (lambda a: prior(28.0)(a).given(*prior(30.0)(a).estimable.template), "ranges and priors"),
 }
 
 

@@ -1,5 +1,7 @@
 """How well parameters are known: the action's curvature, its sloppy combinations, and the spread of estimates."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,6 +95,30 @@ def test_an_estimate_at_its_bound_is_taken_as_it_is():
     assert held.deviations[1] == 0.0 and "rho = 27 ± 0, at its bound" in str(held)
     alone = lorenz63(sigma=dp.Unknown(5.0, 20.0), rho=27.0).identify()
     assert held.deviations[0] == pytest.approx(alone.deviations[0], rel=1e-5)
+
+
+def straight(slope, **options):
+    """x' = a, from values that rise by `slope`."""
+    times = np.linspace(0.0, 1.0, 11)
+    observations = dp.Observations(times, (slope * (times - 0.5))[:, None], noise=0.1)
+    action = dp.Action(lambda t, x, a: a * jnp.ones_like(x), observations, dp.Euler(), dimension=1, **options)
+    starts = np.zeros((1, 11, 1)), np.array([[slope]])
+    return dp.anneal(action, dp.Ladder(1.0, 10.0, 6), starts=starts, prune=None, stop=False).identify()
+
+
+def test_without_any_range_a_slope_has_the_deviation_of_least_squares():
+    """σ²(a) = R_m⁻¹/Σ(t − t̄)², also where a is estimated as 0, whose size is no scale."""
+    expected = 0.1 / np.sqrt(1.1)
+    for slope, said in ((2.0, r"args = 2 ± 0\.095 \(5% of its size\)"), (0.0, r"args = 0 ± 0\.095")):
+        known = straight(slope, args=dp.Unknown())
+        assert known.deviations[0] == pytest.approx(expected, rel=1e-3)
+        assert re.fullmatch(said, str(known).splitlines()[0])
+
+
+def test_what_a_range_leaves_no_room_for_is_known():
+    known = straight(1.0, args=dp.Unknown(1.0, 1.0))
+    assert str(known) == "args = 1 ± 0, at its bound"
+    assert known.shares.tolist() == [0.0] and known.loose == ()
 
 
 def test_a_run_without_parameters_has_nothing_to_identify():

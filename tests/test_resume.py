@@ -199,6 +199,16 @@ def test_the_command_refuses_to_begin_anew_what_it_can_go_on_with(tmp_path, monk
     refused(deepest("resume", "run.nc", "--no-cache"), "finished: deepest plot run.nc draws it")
 
 
+def test_the_next_writer_clears_what_a_killed_one_left_of_this_file_alone(tmp_path):
+    """Names hold what patterns mean something else by."""
+    mine, other = tmp_path / ".run[1].12-ab.nc", tmp_path / ".run1.12-ab.nc"
+    mine.touch()
+    other.touch()
+    with writing(tmp_path / "run[1].nc"):
+        assert not mine.exists()
+    assert list(tmp_path.iterdir()) == [other]
+
+
 def process(folder, *arguments):
     code = "from deepest.cli import main; main()"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}

@@ -70,6 +70,13 @@ def test_the_key_alone_decides():
     assert np.all(np.any(first != other, axis=(1, 2)))
 
 
+def test_a_path_that_is_measured_throughout_needs_no_range():
+    """Equal values say nothing about how wide a component wanders, which here nobody asks."""
+    observations = dp.Observations(TIMES, np.full((81, 1), 3.0), noise=0.5)
+    action = dp.Action(lambda t, x, rate: -rate * x, observations, dp.Euler(), args=dp.Unknown(0.0, 1.0), dimension=1)
+    np.testing.assert_array_equal(starts(action)[0], 3.0)
+
+
 @pytest.mark.parametrize(
     ("values", "options", "sentence"),
     [

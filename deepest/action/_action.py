@@ -8,10 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from deepest.action._axis import check_breaks, lay_out
+from deepest.action._axis import acting, check_breaks, lay_out
 from deepest.action._problem import BOUND, Gaussian, Held, Measurement, PathAction, Relaxation
+from deepest.action._weights import check_positive, joined, ranged, relative
 from deepest.linalg import BlockVector, choose_kernel
 from deepest.minimise import Box
 from deepest.models import Estimable, Normal
@@ -99,8 +101,10 @@ class Action(eqx.Module):
         self.count = _float(observations.count)
         self.limits, self.bounded = _limits(estimable, bounds)
         if isinstance(model_precision, str):
-            model_precision = _ranged(model_precision, np.asarray(self.limits[0]), observations)
-        self.shape = Weight(_shape(model_precision, widths, estimable.dimension, convention))
+            model_precision = ranged(
+                model_precision, np.asarray(self.limits[0])[:, : estimable.dimension], observations
+            )
+        self.shape = Weight(relative(model_precision, widths, estimable.dimension, convention))
         volatility = estimable.volatility(float(np.ptp(self.grid.times)))
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
         self.initial, self.prior = _initial(initial, estimable), Gaussian(*map(_float, estimable.prior(varying=False)))
@@ -113,8 +117,8 @@ class Action(eqx.Module):
         in the primal–dual form.
         """
         ratio, unit = jnp.asarray(ratio, self.reference.dtype), self.reference
-        weight = lambda value: Weight(_join(self.shape.value * (value * unit), self.drift))
-        inverse = lambda value, drift: Weight(_join(self.shape.inverse().value * (value / unit), drift))
+        weight = lambda value: Weight(joined(self.shape.value * (value * unit), self.drift))
+        inverse = lambda value, drift: Weight(joined(self.shape.inverse().value * (value / unit), drift))
         excess = jnp.where(ratio > BOUND, 1.0 / BOUND, 0.0).astype(unit.dtype)
         relaxation = Relaxation(
             slack=inverse(1.0 / ratio, 1.0 / self.drift),
@@ -130,9 +134,8 @@ class Action(eqx.Module):
             relaxation = dataclasses.replace(relaxation, slack=relaxation.slack.where(linked, freed))
         return PathAction(
             transcription=self.transcription,
-            problem=PathProblem(self.estimable, _float(self.grid.times), within, self.jumps),
+            problem=PathProblem(self.estimable, _float(self.grid.times), within, self.jumps, linked),
             relaxation=relaxation,
-            linked=linked,
             measurement=self.measurement,
             held=self._held(),
             prior=self.prior,
@@ -142,9 +145,9 @@ class Action(eqx.Module):
 
     def observe(
         self,
-        values: Float[Array, "observation measured"] | None = None,
+        values: Float[Array | np.ndarray, "observation measured"] | None = None,
         *,
-        precision: Float[Array, "..."] | None = None,
+        precision: Float[Array | np.ndarray, "..."] | None = None,
     ) -> "Action":
         """The same action for other values (K, L) measured at the same times with the same mask, another precision R_m
         (L,) or (K, L) of the values, or both.
@@ -167,28 +170,46 @@ class Action(eqx.Module):
                     f"A precision is one number a column {present.shape[1:]} or a value {present.shape}, in place of "
                     f"one that was; received shape {precision.shape}."
                 )
+            if not isinstance(precision, Tracer) and not np.all(np.asarray(precision) >= 0):
+                raise ValueError("The precision must not be negative.")
             kept = jnp.where(present, jnp.broadcast_to(precision, present.shape), 0.0)
             where = lambda a: (a.observations.weight, a.measurement.weight)
             action = eqx.tree_at(where, action, (kept, put(kept, self.measurement.weight)))
         return action
 
-    def weigh(self, model_precision: Float[Array, "..."]) -> "Action":
+    def weigh(self, model_precision: Float[Array | np.ndarray, "..."]) -> "Action":
         """The same action with another shape of R_f, (D,) or as `model_precision` was in the intervals' own units, such
-        as `action.shape.value`; traceable. Raises `ValueError` for another shape."""
+        as `action.shape.value`; traceable. Raises `ValueError` for another shape, and for what is not positive."""
         shape = self.shape.value.shape
         if model_precision.shape not in (shape[1:], shape):
             raise ValueError(
                 f"This model precision has shape {shape[1:]} or {shape}; received {model_precision.shape}."
             )
+        if not isinstance(model_precision, Tracer):
+            check_positive(np.asarray(model_precision), full=len(shape) == 3)
         return eqx.tree_at(lambda a: a.shape.value, self, jnp.broadcast_to(model_precision, shape))
 
     def given(self, model: Callable, args: Any = None) -> "Action":
         """The same action with other known numbers in the model and args, which are of the same structure with the same
-        unknowns; traceable. Raises `ValueError` for another structure."""
+        unknowns; traceable. Raises `ValueError` for another structure, other ranges or priors of the unknowns, and a
+        `Stimulus` that jumps where this grid has no node; of what is traced only the structure can be compared."""
         before, after = (jax.tree.structure(pair) for pair in (self.estimable.template, (model, args)))
         if before != after:
             raise ValueError(f"The model and args must have the structure {before}; received {after}.")
+        if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, args, self))):
+            self._check_given(Estimable(model, args, dimension=self.estimable.dimension))
         return eqx.tree_at(lambda a: a.estimable.template, self, (model, args))
+
+    def _check_given(self, estimable: Estimable) -> None:
+        """Raise `ValueError` unless grid and limits are those of this model too."""
+        stride = self.transcription.stride
+        jumps = acting(estimable.jumps, self.grid.times[::stride], self.breaks)
+        again = self.grid.insert(jumps, stride=stride, exact=True)
+        if (jumps.size and not self.jumps) or not np.array_equal(again.times, self.grid.times):
+            raise ValueError("The stimulus jumps where this action's grid has no node for it: make another Action.")
+        known = lambda e: [(*e.bounds(varying=v), *e.prior(varying=v)) for v in (False, True)]
+        if not all(map(np.array_equal, *(sum(known(e), ()) for e in (self.estimable, estimable)))):
+            raise ValueError("The unknowns must have the ranges and priors that they had: make another Action.")
 
     @property
     def pieces(self) -> list[slice]:
@@ -282,62 +303,6 @@ def _on_grid(observations: Observations, grid: Grid, index: np.ndarray, size: in
     weight = np.zeros((grid.size, *observations.weight.shape[1:]))
     values[index], weight[index] = observations.values, observations.weight
     return Measurement(_float(values), _float(weight), observations.components, observations.operator, size)
-
-
-def _ranged(word: str, limits: np.ndarray, observations: Observations) -> np.ndarray:
-    """R_f (D,) by the squares of the components' ranges, in units of the measured ones' mean."""
-    if word != "range":
-        raise ValueError(f'The model precision is numbers, or "range"; received "{word}".')
-    width = (limits[1] - limits[0])[: len(limits[0]) if observations.components is None else None]
-    if not np.all(np.isfinite(width) & (width > 0)):
-        raise ValueError('A model precision by "range" needs finite bounds= of every component, lower below upper.')
-    measured = width if observations.components is None else width[list(observations.components)]
-    return (np.mean(measured) / width) ** 2
-
-
-def _shape(given: ArrayLike | Sequence, widths: np.ndarray, size: int, convention: str) -> Array:
-    """The relative R_f as (1 or K, D) or (1 or K, D, D)."""
-    given, count = np.asarray(given, float), widths.size
-    allowed = {(): (1, 1), (size,): (1, size), (count, size): (count, size)}
-    full = {(size, size): (1, size, size), (count, size, size): (count, size, size)}
-    if not np.all(np.isfinite(given)):
-        raise ValueError("The model precision must be finite.")
-    if given.shape == (size, size) == (count, size) and size > 1:
-        raise ValueError(
-            f"With {count} intervals and {size} components, a model precision of shape {given.shape} could be one "
-            f"matrix or one row an interval; give a matrix as ({count}, {size}, {size}), or one row as ({size},)."
-        )
-    if given.shape in full and given.shape not in allowed:
-        value = given.reshape(full[given.shape])
-        if not np.allclose(value, np.swapaxes(value, 1, 2)) or np.any(np.linalg.eigvalsh(value) <= 0):
-            raise ValueError("A full-matrix model precision must be symmetric and positive definite.")
-    elif given.shape in allowed:
-        value = given.reshape(allowed[given.shape]) * np.ones(size)
-        if not np.all(value > 0):
-            raise ValueError("The model precision must be positive.")
-    else:
-        raise ValueError(
-            f"The model precision must be a scalar, ({size},), ({size}, {size}), ({count}, {size}) or "
-            f"({count}, {size}, {size}); received shape {given.shape}."
-        )
-    if convention not in ("interval", "continuum"):
-        raise ValueError(f'The convention is "interval" or "continuum"; received "{convention}".')
-    if convention == "continuum":
-        uniform = np.allclose(widths, widths[0], rtol=1e-6)
-        steps = widths[:1] if uniform else widths
-        value = value / steps.reshape(-1, *(1,) * (value.ndim - 1))
-    return _float(value)
-
-
-def _join(states: Float[Array, "..."], drift: Float[Array, "interval varying"]) -> Float[Array, "..."]:
-    """R_f of the states beside the fixed random-walk precision of the varying unknowns."""
-    if drift.shape[1] == 0:
-        return states
-    count = drift.shape[0]
-    states = jnp.broadcast_to(states, (count, *states.shape[1:]))
-    if states.ndim == 2:
-        return jnp.concatenate([states, drift], axis=1)
-    return jax.vmap(jax.scipy.linalg.block_diag)(states, jax.vmap(jnp.diag)(drift))
 
 
 def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike
 
@@ -26,21 +27,32 @@ def lay_out(
         raise ValueError("Give one of steps=, step= and grid=.")
     if grid is not None:
         base = grid if isinstance(grid, Grid) else Grid(grid)
-        check_intervals(base, transcription)
-        base = base.insert(times, stride=stride)
     else:
-        base = _cut(Grid(times), stride, steps, step, _ended(times, breaks))
-        check_intervals(base, transcription)
-    base = base.insert(np.union1d(jumps, breaks), stride=stride, exact=True)
-    return base, _ended(base.times[::stride], breaks)
+        parts = Grid(times).insert(breaks, exact=True)
+        base = _cut(parts, stride, steps, step, _ended(parts.times, breaks))
+    check_intervals(base, transcription)
+    base = base.insert(breaks, stride=stride, exact=True)
+    base = base.insert(acting(jumps, base.times[::stride], breaks), stride=stride, exact=True)
+    # Where an interval is cut, a time that lay on a point inside it may lie on none: once more, until all lie on some.
+    before = 0
+    while base.size > before:
+        before, base = base.size, base.insert(times, stride=stride)
+    _check_precision(base)
+    unlinked = _ended(base.times[::stride], breaks)
+    if np.unique(unlinked).size < breaks.size:
+        k = int(np.argmin(np.diff(unlinked)))
+        raise ValueError(f"Nothing lies between the breaks at {breaks[k]:g} and {breaks[k + 1]:g}; give one of them.")
+    return base, unlinked
 
 
 def check_breaks(breaks: ArrayLike | Sequence, times: np.ndarray) -> np.ndarray:
-    """The times (B,) at which the path begins anew, each but for rounding one of the observations' `times` (K,)."""
+    """The times (B,) at which the path begins anew: after the first of the observations' `times` (K,), and up to the
+    last but for rounding."""
     breaks = np.asarray(breaks, float)
     if breaks.ndim != 1 or not np.all(np.isfinite(breaks)) or not np.all(np.diff(breaks) > 0):
         raise ValueError(f"breaks are finite times that increase; received {breaks}.")
-    inside = (breaks > times[0]) & (breaks <= times[-1])
+    near = 1e-4 * np.min(np.diff(times))
+    inside = (breaks > times[0] + near) & (breaks <= times[-1] + near)
     if not np.all(inside):
         raise ValueError(
             f"A path can begin anew after the first observation, at {times[0]:g}, and up to the last, at "
@@ -69,8 +81,26 @@ def check_intervals(grid: Grid, transcription: AbstractTranscription) -> None:
             )
 
 
+def acting(jumps: np.ndarray, nodes: np.ndarray, breaks: np.ndarray) -> np.ndarray:
+    """The jumps that the model sees: those that do not lie inside of intervals that nothing links."""
+    between = np.clip(np.searchsorted(nodes, jumps, side="right") - 1, 0, nodes.size - 2)
+    return jumps[~np.isin(between, _ended(nodes, breaks)) | np.isin(jumps, nodes)]
+
+
+def _check_precision(grid: Grid) -> None:
+    """Raise `ValueError` where the dtype that is computed in cannot tell the grid's times apart."""
+    dtype = jnp.result_type(float)
+    same = np.diff(grid.times.astype(dtype)) <= 0
+    if np.any(same):
+        k = int(np.argmax(same))
+        raise ValueError(
+            f"In {np.dtype(dtype).name} the grid's times {grid.times[k]:.9g} and {grid.times[k + 1]:.9g} are one: let "
+            "the clock begin near 0, or compute in float64."
+        )
+
+
 def _cut(grid: Grid, stride: int, steps: int, step: float | None, ended: np.ndarray) -> Grid:
-    """The observations' grid, every interval cut but those that nothing links, which stay whole."""
+    """The grid with every interval cut but those that nothing links, which stay whole."""
     if ended.size == 0:
         return grid.refine(steps) if step is None else grid.within(step, stride=stride)
     counts = np.full(grid.size - 1, steps)

@@ -121,15 +121,13 @@ def _each(linked: Float[Array, " interval"], rows: Float[Array, "interval ..."])
 class PathAction(AbstractConstrainedProblem):
     """A(z) at one R_f, with z the path's nodes and interiors and the shared parameters.
 
-    `held` is the prior of first states, `prior` that of the parameters. Where the path begins anew, an interval is not
-    linked: `linked` is zero there, one elsewhere, and None where the path never does.
+    `held` is the prior of first states, `prior` that of the parameters.
     """
 
     transcription: AbstractTranscription
     problem: PathProblem
     relaxation: Relaxation
     measurement: Measurement
-    linked: Float[Array, " interval"] | None
     held: Held
     prior: Gaussian
     bounds: Box | None
@@ -192,12 +190,13 @@ class PathAction(AbstractConstrainedProblem):
 
     def _linking(self, rows):
         """The rows of defects that count, zero in place of the others."""
-        return rows if self.linked is None else jnp.where(_each(self.linked, rows), rows, jnp.zeros_like(rows))
+        linked = self.problem.linked
+        return rows if linked is None else jnp.where(_each(linked, rows), rows, jnp.zeros_like(rows))
 
     def _open(self, equations: Equations) -> Equations:
         """The equations, with d_b = Γ p_1 and d_m = Γ p_2 where nothing links the nodes a and b: as elimination needs
         rows that can be solved for them, and Γ is large there, which damps steps by next to nothing."""
-        linked = self.linked
+        linked = self.problem.linked
         if linked is None:
             return equations
         rows, (size, within) = equations.right.shape[1], (equations.right.shape[2], equations.inside.shape[2])

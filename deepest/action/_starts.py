@@ -71,7 +71,8 @@ def _range(action: Action, spread) -> tuple[np.ndarray, np.ndarray]:
         observations = action.observations
         seen = np.asarray(observations.values)[np.asarray(observations.present)]
         finite = np.isfinite(upper - lower)
-        if not np.all(finite) and (observations.components is None or seen.std() == 0.0):
+        told = finite | np.isin(np.arange(size), list(interpolated(action)))
+        if not np.all(told) and (observations.components is None or seen.std() == 0.0):
             why = "With an operator" if observations.components is None else "Where all measured values are equal"
             raise ValueError(
                 f"{why}, nothing says in what range unmeasured components lie: pass spread=(lower, upper), "

@@ -105,6 +105,7 @@ def _constants(action: Action) -> dict[str, tuple]:
     lower, upper = np.asarray(action.limits[0])[:, :size]
     return {
         "grid": (("time",), action.grid.times, {"long_name": "times of the path"}),
+        "reference": ((), np.asarray(action.reference), {"long_name": "R_m in which R_f/R_m is counted"}),
         "breaks": (("break",), action.breaks, {"long_name": "times at which the path begins anew"}),
         "model_precision": (("interval", "state", "state_2")[: shape.ndim], shape, {"long_name": "R_f, relative"}),
         "lower": (("state",), lower, {"long_name": "lower bound of the state"}),
@@ -289,7 +290,6 @@ def _action(get: Callable[[str], Any], file: _File) -> Action:
         convention=specification["convention"],
         bounds=(constants["lower"], constants["upper"]),
     )
-    exact = (constants["model_precision"], constants["initial_mean"], constants["initial_precision"])
-    return eqx.tree_at(
-        lambda a: (a.shape.value, a.initial.mean, a.initial.precision), action, tuple(map(jnp.asarray, exact))
-    )
+    names = ("model_precision", "initial_mean", "initial_precision", "reference")
+    exact = tuple(jnp.asarray(constants[name]) for name in names)
+    return eqx.tree_at(lambda a: (a.shape.value, a.initial.mean, a.initial.precision, a.reference), action, exact)

@@ -40,13 +40,14 @@ class Identifiability:
 
     @property
     def scales(self) -> Float[np.ndarray, " parameter"]:
-        """What deviations are compared with: those without data, or the estimate's size where there was none."""
-        return np.where(np.isfinite(self.before), self.before, np.abs(self.estimates))
+        """What deviations are compared with: those without data; where there was none, the estimate's size; and where
+        that is 0, themselves."""
+        return _units(self.before, self.estimates, self.deviations)
 
     @property
     def shares(self) -> Float[np.ndarray, " parameter"]:
         """The deviations in units of `scales`: 1 where the data say nothing."""
-        return self.deviations / self.scales
+        return np.divide(self.deviations, self.scales, out=np.zeros_like(self.scales), where=self.scales > 0.0)
 
     @property
     def loose(self) -> tuple[str, ...]:
@@ -66,16 +67,18 @@ class Identifiability:
         return np.sqrt(np.maximum(squares, 0.0))[::-1], (spread * signs[:, None])[::-1]
 
     def __str__(self) -> str:
-        lines = [
-            f"{name} = {value:.5g} ± {deviation:.2g}"
-            + (", at its bound" if bound else f" ({share:.0%} of what it was without data)")
-            for name, value, deviation, bound, share in zip(
-                self.names, self.estimates, self.deviations, self.at_bound, self.shares, strict=True
-            )
-        ]
+        lines = [f"{name} = {self._said(k)}" for k, name in enumerate(self.names)]
         if self.loose:
             lines.append(f"Hardly known from these data: {', '.join(self.loose)}.")
         return "\n".join(lines)
+
+    def _said(self, k: int) -> str:
+        known = f"{self.estimates[k]:.5g} ± {self.deviations[k]:.2g}"
+        if self.at_bound[k]:
+            return f"{known}, at its bound"
+        if np.isfinite(self.before[k]):
+            return f"{known} ({self.shares[k]:.0%} of what it was without data)"
+        return f"{known} ({self.shares[k]:.0%} of its size)" if self.estimates[k] else known
 
 
 @program
@@ -104,7 +107,8 @@ def identified(
     free = np.flatnonzero(~at_bound)
     if free.size:
         # In units of what was known before, so that nothing depends on the parameters' units.
-        unit = np.where(np.isfinite(before), before, np.abs(parameters))[free]
+        alone = np.maximum(np.diag(found), np.finfo(float).tiny) ** -0.5
+        unit = _units(before, parameters, alone)[free]
         scaled = found[np.ix_(free, free)] * np.outer(unit, unit) + np.diag(flat[free].astype(float))
         covariance[np.ix_(free, free)] = _inverse(scaled) * np.outer(unit, unit)
     return Identifiability(
@@ -115,6 +119,11 @@ def identified(
         before=before,
         at_bound=at_bound,
     )
+
+
+def _units(before: np.ndarray, estimates: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    sizes = np.where(estimates != 0.0, np.abs(estimates), otherwise)
+    return np.where(np.isfinite(before), before, sizes)
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ class Ladder(eqx.Module):
     @property
     def most(self) -> int:
         """How many rungs may be climbed at once."""
-        return max(1, int(np.log(self.largest) / np.log(self.factor) + 1e-9))
+        return int(np.clip(np.log(self.largest) / np.log(self.factor) + 1e-9, 1.0, self.rungs))
 
     def stride(self, yielding: float) -> int:
         """How many rungs to climb next, where levels fall by this as R_f grows e-fold; by its square for more."""

@@ -226,13 +226,15 @@ class Loop:
         return Progress(rung, self.ratios.size, self.ratios[rung], going, alive, here.size, distinct[:3], left)
 
     def _flat(self, before: int, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
-        """Whether the lowest level has changed by next to nothing a rung since the one before, and χ² allows it."""
-        if before < 0 or not active.any():
+        """Whether the lowest level has changed by next to nothing a rung since the one before, after it had risen, and
+        χ² allows it: where it allows any low level, flatness says nothing."""
+        if before < 0 or not active.any() or expected(self.action)[0] <= 0.0:
             return False
         levels = self.standing.levels
         lowest = np.flatnonzero(active)[np.argmin(levels[rung, active])]
-        now, then = levels[rung, lowest], levels[before, lowest]
-        return bool(abs(now - then) <= _FLAT * (rung - before) * now) and consistent(self.action, now)
+        now, then, first = levels[rung, lowest], levels[before, lowest], np.nanmin(levels[: rung + 1, lowest])
+        settled = abs(now - then) <= _FLAT * (rung - before) * now < now - first
+        return bool(settled) and consistent(self.action, now)
 
     def _lowest(self) -> float:
         """The lowest level at the top; nothing can win that is above it. A margin lets equals finish."""

@@ -1,6 +1,7 @@
 """One writer a file."""
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def clear(path: str | os.PathLike[str]) -> None:
 
 def _clear_parts(target: Path) -> None:
     """Remove what `atomic` had begun to write."""
-    for part in target.parent.glob(f".{target.stem}.[0-9]*-[0-9a-f]*{target.suffix}"):
+    for part in target.parent.glob(f".{glob.escape(target.stem)}.[0-9]*-[0-9a-f]*{target.suffix}"):
         part.unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
@@ -46,11 +47,13 @@ class Grid(eqx.Module):
     def insert(self, times: ArrayLike | Sequence, *, stride: int = 1, exact: bool = False) -> "Grid":
         """The grid with a node at each of `times` (K,) that lies between its ends and on no point of it.
 
-        Every `stride`-th point is a node, and the points between two of them are evenly spaced. Where `exact`, all of
-        `times` become nodes to the bit: interior points that lie there, and nodes that lie there but for rounding.
+        Every `stride`-th point is a node, and the points between two of them are evenly spaced: those inside an
+        interval that is cut move. Where `exact`, all of `times` become nodes to the bit: interior points that lie
+        there, and nodes that lie there but for rounding. Of times that are one but for rounding the latest is taken.
         """
         times = np.unique(np.asarray(times, float))
         times = times[(times > self.times[0]) & (times < self.times[-1])]
+        times = times[np.append(np.diff(times) > _rounding(times[1:]), np.ones(min(times.size, 1), bool))]
         index, on = self._nearest(times)
         points = self.times.copy()
         if exact:
@@ -84,8 +87,14 @@ class Grid(eqx.Module):
         index = np.clip(np.searchsorted(self.times, times), 1, self.size - 1)
         index = index - (times - self.times[index - 1] < self.times[index] - times)
         # Times that come through files and through float32 agree to about 1e-6 of a step, not to rounding.
-        allowed = 1e-4 * np.min(np.diff(self.times)) + 4.0 * np.spacing(np.abs(times))
-        return index, np.abs(self.times[index] - times) <= allowed
+        steps = np.diff(self.times)
+        beside = np.minimum(np.append(steps, np.inf), np.append(np.inf, steps))
+        return index, np.abs(self.times[index] - times) <= 1e-4 * beside[index] + _rounding(times)
+
+
+def _rounding(times: np.ndarray) -> np.ndarray:
+    """How far apart times are one but for rounding, in the precision that is computed in."""
+    return 4.0 * np.spacing(np.abs(times).astype(jnp.result_type(float))).astype(float)
 
 
 def check_times(times: np.ndarray, what: str) -> None:

@@ -125,6 +125,8 @@ class Observations(eqx.Module):
             raise ValueError("Observations are joined from at least one set; received none.")
         if pause is not None and not pause > 0:
             raise ValueError(f"The pause between two experiments is positive; received {pause}.")
+        if pause is None and any(one.times.size < 2 for one in sets[:-1]):
+            raise ValueError("After a set of one time nothing says how long to wait: pass pause=.")
         first = sets[0]
         same = lambda o: (o.components, o.operator, o.weight.shape[1:])
         if any(same(other) != same(first) for other in sets):

@@ -77,13 +77,21 @@ class PathProblem(eqx.Module):
     """A vector field on a grid, with the weight of its defects: what a transcription works on.
 
     `times` (N,) with N − 1 a multiple of the transcription's `stride`. `jumps` says that the field may jump at nodes:
-    an interval then sees its limits from inside, F(t_n⁺) where it begins and F(t_{n+1}⁻) where it ends.
+    an interval then sees its limits from inside, F(t_n⁺) where it begins and F(t_{n+1}⁻) where it ends. `linked` is 0
+    for intervals across which the model says nothing, 1 for the others, and None where there are no such.
     """
 
     field: Field
     times: Float[Array, " time"]
     weight: Weight
     jumps: bool = eqx.field(static=True, default=False)
+    linked: Float[Array, " interval"] | None = None
+
+    def widths(self, stride: int) -> Float[Array, " interval"]:
+        """How wide the intervals are; those that are not linked have none, however long they last: a model that is
+        run across them, in vain, may overflow."""
+        widths = jnp.diff(self.times[::stride])
+        return widths if self.linked is None else jnp.where(self.linked > 0.0, widths, jnp.zeros_like(widths))
 
 
 class AbstractTranscription(eqx.Module):
@@ -127,7 +135,10 @@ class AbstractTranscription(eqx.Module):
 
 def just_before(times: Float[Array, "..."]) -> Float[Array, "..."]:
     """The largest times below the given ones, at which a field that jumps still has its limit from the left."""
-    return jnp.nextafter(times, jnp.full_like(times, -jnp.inf))
+    below = jnp.nextafter(times, jnp.full_like(times, -jnp.inf))
+    # Next to zero stand numbers that a processor may take for zero.
+    least = jnp.finfo(below.dtype).tiny
+    return jnp.where(jnp.abs(below) < least, -least, below)
 
 
 def points(z: BlockVector, stride: int) -> Float[Array, "time state"]:

@@ -32,34 +32,35 @@ class AbstractIntervalDefect(AbstractTranscription):
         """The defect of one interval that starts at t and is h wide."""
 
     def residuals(self, problem, z):
-        one = lambda t, h, a, b: self.defect(_within(problem, t + h), t, h, (a, b), z.shared)
-        times = problem.times
-        return jax.vmap(one)(times[:-1], jnp.diff(times), z.nodes[:-1], z.nodes[1:])[:, None, :]
+        defect, places, _ = self._flat(problem, z)
+        return jax.vmap(defect)(*places)[:, None, :]
 
     def _flat(self, problem, z):
-        """The defect as a function of t, h and u = (x_a, x_b, θ), where each interval stands, and slices of u."""
+        """The defect by an interval's span (t, h, end) and u = (x_a, x_b, θ), both of all intervals; slices of u."""
         size, times = z.nodes.shape[1], problem.times
         stacked = lambda a, b: jnp.concatenate([a, b, z.shared])
         split = lambda u: ((u[:size], u[size : 2 * size]), u[2 * size :])
-        defect = lambda t, h, u: self.defect(_within(problem, t + h), t, h, *split(u))
-        places = (times[:-1], jnp.diff(times), jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:]))
+        # The end is the node itself, which t + h need not be to the bit.
+        defect = lambda span, u: self.defect(_within(problem, span[2]), span[0], span[1], *split(u))
+        spans = jnp.stack([times[:-1], problem.widths(1), times[1:]], axis=1)
+        places = (spans, jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:]))
         return defect, places, (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
 
     def equations(self, problem, z):
         defect, places, windows = self._flat(problem, z)
-        jacobian = jax.vmap(jax.jacfwd(defect, argnums=2))(*places)
+        jacobian = jax.vmap(jax.jacfwd(defect, argnums=1))(*places)
         left, right, shared = (jacobian[:, :, window] for window in windows)
         return jax.vmap(defect)(*places)[:, None, :], Equations(left, right[:, :, :0], right, shared)
 
     def bend(self, problem, z, multipliers, system):
         defect, places, windows = self._flat(problem, z)
-        second = lambda t, h, u, m: jax.hessian(lambda u: jnp.vdot(m, defect(t, h, u)))(u)
+        second = lambda span, u, m: jax.hessian(lambda u: jnp.vdot(m, defect(span, u)))(u)
         return _bend(system, jax.vmap(second)(*places, multipliers[:, 0]), windows)
 
     def quadratic(self, problem, z, layout):
         defect, places, windows = self._flat(problem, z)
         residuals = jax.vmap(defect)(*places)
-        jacobian = layout.vmap(jax.jacfwd(defect, argnums=2), batched=(True, True, True))(*places)
+        jacobian = layout.vmap(jax.jacfwd(defect, argnums=1), batched=(True, True))(*places)
         a, b, p = (layout.columns(jacobian, window) for window in windows)
         weighed_a, weighed_b = (problem.weight.times(layout, x) for x in (a, b))
         force, weighed_p = (problem.weight.times(layout, x) for x in (layout.matrices(residuals[:, :, None]), p))
