@@ -33,6 +33,7 @@ from scipy import linalg
 from scipy.linalg import lapack
 
 import deepest as dp
+from deepest import twin
 from deepest.action import PathAction
 from deepest.linalg import BlockVector, BorderedTridiagonal
 from deepest.minimise import Quadratic
@@ -41,32 +42,6 @@ from deepest.minimise import Quadratic
 DAMPING = 1e-3
 # Steps in a row, in one compiled call.
 ROW = 5
-
-
-class Neuron(eqx.Module):
-    """The sodium–potassium–leak neuron in a varying current, with gates m, h, n of one form.
-
-        dV/dt = g_Na m³ h (E_Na − V) + g_K n⁴ (E_K − V) + g_L (E_L − V) + I(t)
-        dg/dt = (g_∞(V) − g)/τ_g(V),   g_∞ = ½ (1 + u),   τ_g = t_0 + t_1 (1 − u²),   u = tanh((V − v_g)/w_g)
-
-    State (V, m, h, n) in mV and 1, time in ms, capacitance 1 µF/cm². `conductances` (3,) in mS/cm² and `reversals` (3,)
-    in mV for Na, K and leak; `gates` (4, 3): v_g and w_g in mV, t_0 and t_1 in ms, for m, h and n.
-    """
-
-    conductances: object
-    reversals: object
-    gates: object
-    dimension: int = eqx.field(static=True, default=4)
-
-    def __call__(self, t, x, args):
-        del args
-        voltage, gates = x[0], x[1:]
-        half, width, least, more = self.gates
-        sodium, potassium, leak = self.conductances * (self.reversals - voltage)
-        current = 15.0 + 15.0 * jnp.sin(0.21 * t) + 10.0 * jnp.sin(0.058 * t + 1.0)
-        charge = sodium * gates[0] ** 3 * gates[1] + potassium * gates[2] ** 4 + leak + current
-        u = jnp.tanh((voltage - half) / width)
-        return jnp.concatenate([charge[None], (0.5 * (1.0 + u) - gates) / (least + more * (1.0 - u**2))])
 
 
 class Network(eqx.Module):
@@ -82,13 +57,6 @@ class Network(eqx.Module):
     def __call__(self, t, x, args):
         del t, args
         return self.weights @ jnp.tanh(x) - x + self.forcing
-
-
-NEURON = {
-    "conductances": np.array([120.0, 20.0, 0.3]),
-    "reversals": np.array([50.0, -77.0, -54.4]),
-    "gates": np.array([[-40.0, -60.0, -55.0], [15.0, -15.0, 30.0], [0.1, 1.0, 1.0], [0.4, 7.0, 5.0]]),
-}
 
 
 def lorenz96() -> tuple[PathAction, BlockVector]:
@@ -111,18 +79,11 @@ def network() -> tuple[PathAction, BlockVector]:
 
 
 def nakl() -> tuple[PathAction, BlockVector]:
-    """A neuron's measured voltage, D = 4 at 6001 points, 18 parameters unknown by half, near the truth."""
-    rng, times = np.random.default_rng(0), 0.02 * np.arange(6001)
-    model = Neuron(**jax.tree.map(jnp.asarray, NEURON))
-    truth = np.asarray(dp.models.integrate(model, jnp.asarray([-65.0, 0.05, 0.6, 0.3]), times))
-    voltage = truth[:, :1] + rng.normal(size=(times.size, 1))
-    unknown = Neuron(**{k: dp.Unknown(v - 0.5 * abs(v), v + 0.5 * abs(v)) for k, v in NEURON.items()})
-    observations = dp.Observations(times, voltage, components=(0,), noise=1.0)
-    precision = np.array([1.0, 1e4, 1e4, 1e4])
-    action = dp.Action(unknown, observations, dp.HermiteSimpson(), model_precision=precision)
-    path = truth + rng.normal(size=truth.shape) * np.array([0.5, 5e-3, 5e-3, 5e-3])
-    parameters = np.concatenate([v.ravel() for v in NEURON.values()])
-    return action.at(1e2), action.pack(jnp.asarray(path), jnp.asarray(1.02 * parameters))
+    """The problem of `nakl.py`, a neuron's measured voltage, D = 4 at 6001 points, 18 parameters, near the truth."""
+    experiment = twin.neuron().simulate(jax.random.key(0))
+    noise = np.random.default_rng(0).normal(size=experiment.truth.shape) * np.array([0.5, 5e-3, 5e-3, 5e-3])
+    path, parameters = jnp.asarray(experiment.truth + noise), jnp.asarray(1.02 * experiment.parameters)
+    return experiment.action.at(1e2), experiment.action.pack(path, parameters)
 
 
 CASES = {"lorenz96": lorenz96, "network": network, "nakl": nakl}
