@@ -63,6 +63,14 @@ def time_to_certainty(seconds: float, rate: float, certainty: float = 0.99) -> f
     return seconds if rate >= certainty else seconds * math.log(1 - certainty) / math.log(1 - rate)
 
 
+def saved(name: str) -> dict:
+    """What `results/NAME.json` holds but for the machine; nothing where there is none."""
+    path = RESULTS / f"{name}.json"
+    content = json.loads(path.read_text()) if path.exists() else {}
+    content.pop("machine", None)
+    return content
+
+
 def save(name: str, content: dict) -> Path:
     """Write `results/NAME.json`, with the machine."""
     RESULTS.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from _common import RESULTS, one_core, save
+from _common import one_core, save, saved
 
 import deepest as dp
 from deepest.cli import _config
@@ -81,9 +81,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[*CYCLES, []])
     one_core()
     jax.config.update("jax_enable_x64", True)
-    path = RESULTS / "forecasts.json"
-    held = json.loads(path.read_text()) if path.exists() else {}
-    held.pop("machine", None)
+    held = saved("forecasts")
     for name in parser.parse_args().names or CYCLES:
         held[name] = score(name)
         save("forecasts", held)

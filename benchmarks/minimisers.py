@@ -13,14 +13,13 @@ figures that they have.
 """
 
 import argparse
-import json
 import time
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _common import RESULTS, one_core, save
+from _common import one_core, save, saved
 from sklearn.datasets import load_digits
 
 from deepest.minimise import LBFGS, AbstractMinimiser, Conjugate, DampedNewton, Representers
@@ -110,8 +109,7 @@ def main() -> None:
     given = parser.parse_args()
     one_core()
     jax.config.update("jax_enable_x64", True)
-    kept = RESULTS / "minimisers.json"
-    content = json.loads(kept.read_text())["problems"] if kept.exists() else {}
+    content = saved("minimisers").get("problems", {})
     for title in given.problems:
         make_action, pairs = PROBLEMS[title]
         seconds = given.seconds * pairs / 100.0 * (2.0 if make_action is autoencoder else 1.0)

@@ -17,7 +17,6 @@ three are held out from the estimate, not from its making.
 
 import argparse
 import csv
-import json
 import time
 
 import equinox as eqx
@@ -25,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
-from _common import RESULTS, one_core, save
+from _common import RESULTS, one_core, save, saved
 from _neuron_data import EXAMPLE, TRAIN, cell, joined
 from _neuron_rivals import NAMES, fire, fitted, shoot
 from jax import lax
@@ -277,9 +276,7 @@ def main() -> None:
     if options.data:
         write_data(held)
         return
-    path = RESULTS / "neuron.json"
-    content = json.loads(path.read_text()) if path.exists() else {}
-    content.pop("machine", None)
+    content = saved("neuron")
     if not options.shooting:
         fire_rows, fire_fit = integrate_and_fire(held)
         content["integrate_and_fire"] = {**fire_fit, "sweeps": fire_rows}

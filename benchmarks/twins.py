@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 import diffrax
 import jax
 import numpy as np
-from _common import RESULTS, one_core, save
+from _common import one_core, save, saved
 
 from deepest.anneal import Ladder
 from deepest.minimise import LBFGS
@@ -138,9 +138,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
     one_core()
     jax.config.update("jax_enable_x64", True)
-    path = RESULTS / "twins.json"
-    table = json.loads(path.read_text()) if path.exists() else {}
-    table.pop("machine", None)
+    table = saved("twins")
     for part in parser.parse_args().parts or PARTS:
         table[part] = []
         for one in PARTS[part]():

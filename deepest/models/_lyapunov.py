@@ -12,12 +12,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from deepest.models._integrate import advance
 from deepest.models._unknown import Unknown
 
 # Far below what a finite time leaves uncertain: an exponent over T time units is good to about 1/T at best.
 _TOLERANCE = 1e-8
-# More steps than this from one time to the next mean that there is no getting there.
-_STEPS = 100_000
 # The first part of the times only turns the directions into those that grow fastest.
 _TURNING = 10
 
@@ -130,31 +129,14 @@ def _normal(u: Float[Array, "state direction"]) -> tuple[Array, Array]:
 @eqx.filter_jit
 def _grow(model, start, times, args, directions, masks, together: bool) -> Float[Array, "interval direction"]:
     """Logarithms of what each direction grows by in each interval; `together` keeps them at right angles."""
-    tolerance = max(_TOLERANCE, 50.0 * float(jnp.finfo(start.dtype).eps))
-    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance)
 
     def field(t, y, args):
         rate, push = jax.linearize(lambda x: model(t, x, args), y[0])
         return rate, jnp.where(masks, jax.vmap(push, in_axes=1, out_axes=1)(y[1]), jnp.zeros_like(y[1]))
 
     def leg(y, ends):
-        finite = jnp.all(jnp.isfinite(y[0])) & jnp.all(jnp.isfinite(y[1]))
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            diffrax.Tsit5(),
-            ends[0],
-            ends[1],
-            None,
-            jax.tree.map(lambda a: jnp.where(finite, a, jnp.zeros_like(a)), y),
-            args,
-            saveat=diffrax.SaveAt(t1=True),
-            stepsize_controller=controller,
-            max_steps=_STEPS,
-            adjoint=diffrax.ForwardMode(),
-            throw=False,
-        )
-        arrived = finite & (solution.result == diffrax.RESULTS.successful)
-        state, grown = (jnp.where(arrived, a[0], jnp.full_like(a[0], jnp.nan)) for a in jax.tree.leaves(solution.ys))
+        y, arrived = advance(field, diffrax.Tsit5(), ends, y, args, _TOLERANCE)
+        state, grown = (jnp.where(arrived, part, jnp.full_like(part, jnp.nan)) for part in y)
         directions, growth = _orthonormal(grown, masks) if together else _normal(grown)
         return (state, directions), growth
 
