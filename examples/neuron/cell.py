@@ -62,6 +62,11 @@ class Cell(eqx.Module):
         """Six."""
         return self.body.dimension
 
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Their names, for pictures."""
+        return self.body.states
+
     def __call__(self, t, x, args):
         return self.body(t, x, args)
 
