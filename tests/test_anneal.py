@@ -195,6 +195,13 @@ def test_float32_has_the_derivatives_of_float64_above_what_normal_equations_carr
     assert np.all(np.linalg.norm(np.asarray(single, float) - double, axis=(1, 2)) < 1e-4 * size)
 
 
+def test_a_ladder_that_leaves_the_numbers_of_single_precision_is_refused_there(action, starts):
+    for ladder in (dp.Ladder(start=1e-40), dp.Ladder(start=1e30, factor=1e4, rungs=4)):
+        ladder.check(jnp.float64)
+        with pytest.raises(ValueError, match=r"and float32 from 1.2e-38 to 3.4e\+38"):
+            ladder.check(jnp.float32)
+
+
 def test_few_data_do_not_end_the_climb_early():
     """With 12 values χ² allows any low level, and so the first rungs', where the model hardly counts."""
     times = np.linspace(0.0, 2.0, 12)
@@ -281,10 +288,13 @@ def test_members_are_shared_over_devices():
         (lambda a: dp.Ladder(factor=1.0), "factor above 1"),
         (lambda a: dp.Ladder(largest=0.5), "1 or more"),
         (lambda a: dp.Ladder(start=0.0), "positive R_f/R_m"),
+        (lambda a: dp.Ladder(rungs=0), "between one rung and 100000; received rungs=0"),
+        (lambda a: dp.Ladder(rungs=10**31), "between one rung and 100000; received rungs=1000"),
+        (lambda a: dp.Ladder(factor=1e300, rungs=3), "beyond all numbers"),
         (lambda a: dp.Prune(width=0), "width ≥ 1"),
         (lambda a: dp.Prune(batch=0), "batch ≥ 1"),
         (
-            lambda a: dp.Ladder(rungs=40).check(np.float32, DampedNewton()),
+            lambda a: dp.Ladder(rungs=40).check(np.float32, DampedNewton().highest(np.float32)),
             "In float32 normal equations carry R_f/R_m up to about 2e.06.*rungs=18",
         ),
         (

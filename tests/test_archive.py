@@ -298,7 +298,7 @@ def specify(old, new):
     ("change", "sentence"),
     [
         (lambda groups, attributes: attributes.clear(), "not a result that deepest saved"),
-        (lambda groups, attributes: attributes.update(format_version=99), "saved by a newer deepest"),
+        (lambda groups, attributes: attributes.update(format_version=99), "saved by another deepest"),
         (lambda groups, attributes: attributes.update(dtype="float16"), "computed in float16, and this process"),
         (lambda groups, attributes: groups.pop("posterior"), "damaged: it has no posterior"),
         (lambda groups, attributes: groups["sample_stats"].pop("level"), "damaged: it has no level"),

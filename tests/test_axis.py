@@ -52,6 +52,35 @@ def test_observed_midpoints_and_near_neighbours_keep_their_places():
     assert close.grid.size == 102
 
 
+def test_an_observation_between_paths_belongs_to_one():
+    """Nothing links the interval that a break ends, whose midpoint is observed."""
+    constant = lambda t, x, args: jnp.zeros_like(x)
+    observations = dp.Observations(np.arange(9.0), np.full((9, 1), 5.0), noise=10.0)
+    action = dp.Action(constant, observations, dp.HermiteSimpson(), dimension=1, breaks=[4.0], grid=np.arange(9.0))
+    places = np.concatenate([np.arange(piece.start, piece.stop) for piece in action.pieces])
+    assert set(action.places) <= set(places)
+    assert {2.0, 3.0, 4.0} <= set(action.grid.times[::2])
+    path = jnp.zeros((action.grid.size, 1)).at[places].set(5.0)
+    assert float(action.at(1.0).cost(action.pack(path, jnp.zeros(0)))) == 0.0
+
+
+def test_a_jump_is_seen_where_an_observation_makes_its_interval_a_linked_one():
+    """Of the interval from 0 to the break's 2.5, what lies before 1.5 is linked once 1.5 is a node."""
+    times, stimulus = [0.0, 1.5, 2.5, 3.5, 4.5], square_wave((0.0, 0.5))
+    options = {"args": stimulus, "dimension": 2, "breaks": [2.5], "grid": [0.0, 1.25, 2.5, 3.5, 4.5]}
+    action = dp.Action(driven, observed(times, width=1), dp.HermiteSimpson(), **options)
+    assert {0.5, 1.5, 2.5} <= set(action.grid.times[::2])
+    assert [action.grid.times[2 * k] for k in action.unlinked] == [1.5]
+
+
+def test_a_brief_pulse_beside_an_observation_is_as_brief_as_it_is():
+    """Two jumps, 1e-5 apart, at a node: both become nodes."""
+    stimulus = square_wave((0.0, 1.0, 1.00001))
+    action = dp.Action(driven, observed(np.arange(4.0), width=1), dp.Trapezoid(), args=stimulus, dimension=2)
+    np.testing.assert_array_equal(action.grid.times, [0.0, 1.0, 1.00001, 2.0, 3.0])
+    np.testing.assert_array_equal(action.places, [0, 1, 3, 4])
+
+
 @pytest.mark.parametrize("options", [{"step": 0.25}, {"steps": 20}], ids=["step", "steps"])
 @pytest.mark.parametrize(("begin", "jump"), [(7.0, 1.5), (12.0, 6.0)], ids=["a break in a gap", "a jump in the pause"])
 def test_no_long_interval_is_linked_beside_a_break(options, begin, jump):
@@ -124,6 +153,13 @@ def test_another_stimulus_may_jump_only_where_there_are_nodes():
     for asked, jumping in ((action, (0.0, 0.36, 0.71)), (still, (0.0, 0.3, 0.7))):
         with pytest.raises(ValueError, match="jumps where this action's grid has no node"):
             asked.given(driven, square_wave(jumping))
+
+
+@pytest.mark.parametrize("continuity", ["linear", "cubic"])
+def test_a_stimulus_has_its_slope_at_its_knots_too(continuity):
+    stimulus = Stimulus(np.arange(5.0), 3.0 * np.arange(5.0) + 1.0, continuity)
+    slopes = jax.vmap(jax.grad(stimulus))(jnp.arange(0.0, 4.0, 0.5))
+    np.testing.assert_allclose(slopes, 3.0, rtol=1e-12)
 
 
 def test_a_stimulus_jumps_only_where_its_value_changes():
@@ -248,11 +284,10 @@ def test_short_experiments_find_together_what_none_finds_alone():
 @pytest.mark.float32
 @pytest.mark.parametrize("continuity", ["steps", "linear", "cubic"])
 def test_a_joined_stimulus_is_each_of_them_on_its_own_clock(continuity):
-    """Whether a set's first knot lies before its first observation or after it; limits from the left are its own."""
+    """Whether a set's first knot lies before its first observation, after it or upon it."""
     rng, begin = np.random.default_rng(0), np.array([0.0, 5.0, 1.0])
-    stimuli = [
-        Stimulus(np.sort(rng.uniform(-1.0, 6.0, 9)) + np.arange(9), rng.normal(size=9), continuity) for _ in begin
-    ]
+    knots = [np.sort(rng.uniform(-1.0, 6.0, 9)) + np.arange(9) for _ in begin[:2]]
+    stimuli = [Stimulus(at, rng.normal(size=9), continuity) for at in (*knots, 1.0 + 0.4 * np.arange(9))]
     sets = [dp.Observations(t + np.linspace(0.0, 2.0, 5), np.ones((5, 1)), noise=1.0) for t in begin]
     joined = dp.Observations.join(sets, pause=0.5)
     together = Stimulus.join(stimuli, joined.shifts, joined.breaks)
@@ -270,8 +305,10 @@ def test_times_that_differ_by_rounding_are_one():
         driven, observed(times, width=1), dp.Euler(), args=square_wave((0.0, 0.1 + 0.2)), dimension=2, breaks=[0.3]
     )
     assert np.diff(action.grid.times).min() > 0.09
-    last = dp.Action(Lorenz63(), observed([0.0, 0.1, 0.2, 0.3]), dp.Euler(), breaks=[0.1 + 0.2])
-    assert last.pieces == [slice(0, 3), slice(3, 4)]
+    for end in (0.1 + 0.2, 0.300004):
+        last = dp.Action(Lorenz63(), observed([0.0, 0.1, 0.2, 0.3]), dp.Euler(), breaks=[end], steps=10)
+        assert last.pieces == [slice(0, 21), slice(21, 22)]
+        assert last.unlinked == (20,)
 
 
 @pytest.mark.float32
@@ -283,6 +320,12 @@ def test_a_clock_far_from_zero_is_refused_where_the_precision_cannot_tell_its_ti
             make()
     else:
         assert make().grid.size == 5
+
+
+@pytest.mark.float32
+def test_widths_are_those_of_the_clock_and_not_of_its_rounded_times():
+    action = dp.Action(Lorenz63(), observed(1750.0 + np.arange(241) / 24.0), dp.HermiteSimpson(), steps=2)
+    np.testing.assert_allclose(action.at(1.0).problem.widths, 1.0 / 24.0, rtol=1e-6)
 
 
 @pytest.mark.float32
@@ -307,7 +350,7 @@ def test_model_precision_by_range_weighs_errors_by_their_part_of_it():
         ({"breaks": [0.0]}, "after the first observation.*received a break at 0"),
         ({"breaks": [3.0]}, "up to the last, at 2.5; received a break at 3"),
         ({"breaks": [2.0, 0.5]}, "finite times that increase"),
-        ({"breaks": [2.0, 2.0 + 1e-9]}, "Nothing lies between the breaks at 2 and 2"),
+        ({"breaks": [2.0, 2.0 + 1e-9]}, "Nothing lies between the breaks at 2.0 and 2.000000001"),
         ({"step": -1.0}, "longest step is positive"),
         ({"step": 0.1, "steps": 2}, "one of steps=, step= and grid="),
         ({"model_precision": "range"}, "needs finite bounds="),

@@ -97,6 +97,30 @@ def test_an_estimate_at_its_bound_is_taken_as_it_is():
     assert held.deviations[0] == pytest.approx(alone.deviations[0], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"convention": "continuum"}, {"model_precision": np.array([1.0, 1e3, 1e5])}],
+    ids=["continuum", "components"],
+)
+def test_single_precision_says_the_same_where_the_model_weighs_more_than_its_ratio(options):
+    """R_f/R_m up to 1.2e5 times 20, or 1e5: more than normal equations carry in float32."""
+    path = np.asarray(integrate(Lorenz63(), jnp.array([-8.0, -7.0, 27.0]), 0.05 * np.arange(21)))
+    values = path + 0.3 * np.random.default_rng(0).normal(size=(21, 3))
+    truth = np.array([[10.0, 28.0, 8.0 / 3.0]])
+
+    def known():
+        observations = dp.Observations(0.05 * np.arange(21), values, components=[0, 1, 2], noise=0.3)
+        action = dp.Action(Lorenz63(**THREE), observations, dp.HermiteSimpson(), **options)
+        result = dp.anneal(action, dp.Ladder(1.2e3, 10.0, 3), starts=(path[None], truth), prune=None, stop=False)
+        return result.levels[-1, 0], result.identify()
+
+    level, double = known()
+    with jax.enable_x64(False):
+        rough, single = known()
+    assert rough == pytest.approx(level, rel=1e-4)
+    np.testing.assert_allclose(single.deviations, double.deviations, rtol=1e-4)
+
+
 def straight(slope, **options):
     """x' = a, from values that rise by `slope`."""
     times = np.linspace(0.0, 1.0, 11)

@@ -77,13 +77,19 @@ def switched(t, x, p):
     return pendulum(t, x, p).at[1].add(jnp.where((t // 0.75) % 2.0 == 1.0, 0.8, -0.8) * x[0])
 
 
+def clock(times, stride):
+    """The times and widths of a problem."""
+    times = jnp.asarray(times, float)
+    return times, jnp.diff(times[::stride])
+
+
 def march(field, transcription, duration, count, x):
     """The state after `count` intervals, on each of which c = 0 is solved by Newton from the left end."""
     stride, h, size = transcription.stride, duration / jnp.asarray(count, float), x.size
 
     def interval(k, x):
         times = (jnp.asarray(k, float) + jnp.arange(stride + 1.0) / stride) * h
-        problem = PathProblem(field, times, Weight(jnp.ones((1, size))), jumps=field is switched)
+        problem = PathProblem(field, *clock(times, stride), Weight(jnp.ones((1, size))), jumps=field is switched)
 
         def defects(u):
             z = BlockVector(jnp.stack([x, u[-size:]]), u[None, :-size], jnp.zeros(0))
@@ -168,7 +174,7 @@ def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, 
     blocks = np.stack([np.diag(w) for w in blocks]) if blocks.ndim == 2 else blocks
     wide = jnp.asarray(block_diag(*np.repeat(blocks, transcription.defects, axis=0)), float)
     field, weight = torn if jumps else bent, Weight(jnp.asarray(weight, float))
-    problem = PathProblem(field, jnp.asarray(times, float), weight, jumps=jumps)
+    problem = PathProblem(field, *clock(times, stride), weight, jumps=jumps)
 
     @eqx.filter_jit
     def automatic(problem):
@@ -200,7 +206,7 @@ def test_quadratic_is_what_automatic_differentiation_gives(transcription, kind, 
 def test_a_one_step_map_is_the_transcription_of_that_map():
     """With a Runge-Kutta map it is RungeKutta4; with F itself a discrete-time model."""
     path = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), float)
-    problem = PathProblem(bent, jnp.asarray(IRREGULAR, float), Weight(jnp.ones((1, 3))))
+    problem = PathProblem(bent, *clock(IRREGULAR, 1), Weight(jnp.ones((1, 3))))
     z = unpoints(path, jnp.asarray(np.array([1.5, 0.5]), float), 1)
     own, built_in = (
         jax.jit(lambda t=t: t.quadratic(problem, z, Leading()))() for t in (OneStep(runge_kutta), RungeKutta4())

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from deepest.action._axis import acting, check_breaks, lay_out
 from deepest.action._problem import BOUND, Gaussian, Held, Measurement, PathAction, Relaxation
-from deepest.action._weights import check_positive, joined, ranged, relative
+from deepest.action._weights import check_positive, heaviest, joined, ranged, relative
 from deepest.linalg import BlockVector, choose_kernel
 from deepest.minimise import Box
 from deepest.models import Estimable, Normal
@@ -61,10 +61,12 @@ class Action(eqx.Module):
     count: Float[Array, ""]
     shape: Weight
     drift: Float[Array, "interval varying"]
+    widths: Float[Array, " interval"]
     limits: tuple[Float[Array, "2 state"], Float[Array, "2 parameter"]]
     initial: Gaussian
     prior: Gaussian
     reference: Float[Array, ""]
+    heaviest: Float[np.ndarray, ""]
     bounded: bool = eqx.field(static=True)
     convention: Literal["interval", "continuum"] = eqx.field(static=True)
 
@@ -95,6 +97,7 @@ class Action(eqx.Module):
         self.grid, unlinked = lay_out(observations.times, transcription, **laid)
         self.unlinked = tuple(unlinked.tolist())
         widths = np.diff(self.grid.times[:: transcription.stride])
+        self.widths = _float(widths)
         _check_model(estimable, self.grid, observations)
         self.places = self.grid.locate(observations.times)
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
@@ -109,6 +112,7 @@ class Action(eqx.Module):
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
         self.initial, self.prior = _initial(initial, estimable), Gaussian(*map(_float, estimable.prior(varying=False)))
         self.reference = _float(observations.reference_precision)
+        self.heaviest = heaviest(np.asarray(self.shape.value), np.asarray(self.limits[0]), observations)
 
     def at(self, ratio: Float[Array, ""] | float) -> PathAction:
         """The action at R_f = ratio · R_m, as a problem to minimise; `ratio` may be traced.
@@ -127,14 +131,15 @@ class Action(eqx.Module):
             unit=weight(1.0 / (1.0 / ratio + 1.0 / BOUND)),
             share=1.0 / (1.0 + ratio / BOUND),
         )
-        linked, within = self._linked(), weight(ratio)
+        linked, within, widths = self._linked(), weight(ratio), self.widths
         if linked is not None:
+            widths = jnp.where(linked > 0.0, widths, jnp.zeros_like(widths))
             within = within.scaled(linked)
             freed = inverse(1.0 / _FREE, 1.0 / (_FREE * self.drift))
             relaxation = dataclasses.replace(relaxation, slack=relaxation.slack.where(linked, freed))
         return PathAction(
             transcription=self.transcription,
-            problem=PathProblem(self.estimable, _float(self.grid.times), within, self.jumps, linked),
+            problem=PathProblem(self.estimable, _float(self.grid.times), widths, within, self.jumps, linked),
             relaxation=relaxation,
             measurement=self.measurement,
             held=self._held(),
@@ -185,9 +190,11 @@ class Action(eqx.Module):
             raise ValueError(
                 f"This model precision has shape {shape[1:]} or {shape}; received {model_precision.shape}."
             )
+        value, heavy = jnp.broadcast_to(model_precision, shape), self.heaviest
         if not isinstance(model_precision, Tracer):
             check_positive(np.asarray(model_precision), full=len(shape) == 3)
-        return eqx.tree_at(lambda a: a.shape.value, self, jnp.broadcast_to(model_precision, shape))
+            heavy = heaviest(np.asarray(value), np.asarray(self.limits[0]), self.observations)
+        return eqx.tree_at(lambda a: (a.shape.value, a.heaviest), self, (value, heavy))
 
     def given(self, model: Callable, args: Any = None) -> "Action":
         """The same action with other known numbers in the model and args, which are of the same structure with the same

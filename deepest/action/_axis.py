@@ -31,18 +31,16 @@ def lay_out(
         parts = Grid(times).insert(breaks, exact=True)
         base = _cut(parts, stride, steps, step, _ended(parts.times, breaks))
     check_intervals(base, transcription)
-    base = base.insert(breaks, stride=stride, exact=True)
-    base = base.insert(acting(jumps, base.times[::stride], breaks), stride=stride, exact=True)
-    # Where an interval is cut, a time that lay on a point inside it may lie on none: once more, until all lie on some.
+    # Where an interval is cut, what lay on a point inside it may lie on none, and a jump that nothing saw be seen.
     before = 0
     while base.size > before:
-        before, base = base.size, base.insert(times, stride=stride)
+        before, base = base.size, base.insert(breaks, stride=stride, exact=True)
+        base = base.insert(acting(jumps, base.times[::stride], breaks), stride=stride, exact=True)
+        base = base.insert(times, stride=stride)
+        if base.size == before:
+            base = base.insert(_lost(times, base, stride, breaks), stride=stride, exact=True)
     _check_precision(base)
-    unlinked = _ended(base.times[::stride], breaks)
-    if np.unique(unlinked).size < breaks.size:
-        k = int(np.argmin(np.diff(unlinked)))
-        raise ValueError(f"Nothing lies between the breaks at {breaks[k]:g} and {breaks[k + 1]:g}; give one of them.")
-    return base, unlinked
+    return base, _ended(base.times[::stride], breaks)
 
 
 def check_breaks(breaks: ArrayLike | Sequence, times: np.ndarray) -> np.ndarray:
@@ -52,13 +50,16 @@ def check_breaks(breaks: ArrayLike | Sequence, times: np.ndarray) -> np.ndarray:
     if breaks.ndim != 1 or not np.all(np.isfinite(breaks)) or not np.all(np.diff(breaks) > 0):
         raise ValueError(f"breaks are finite times that increase; received {breaks}.")
     near = 1e-4 * np.min(np.diff(times))
+    if np.any(np.diff(breaks) < near):
+        k = int(np.argmin(np.diff(breaks)))
+        raise ValueError(f"Nothing lies between the breaks at {breaks[k]} and {breaks[k + 1]}; give one of them.")
     inside = (breaks > times[0] + near) & (breaks <= times[-1] + near)
     if not np.all(inside):
         raise ValueError(
             f"A path can begin anew after the first observation, at {times[0]:g}, and up to the last, at "
             f"{times[-1]:g}; received a break at {breaks[np.argmin(inside)]:g}."
         )
-    return breaks
+    return np.minimum(breaks, times[-1])
 
 
 def check_intervals(grid: Grid, transcription: AbstractTranscription) -> None:
@@ -85,6 +86,13 @@ def acting(jumps: np.ndarray, nodes: np.ndarray, breaks: np.ndarray) -> np.ndarr
     """The jumps that the model sees: those that do not lie inside of intervals that nothing links."""
     between = np.clip(np.searchsorted(nodes, jumps, side="right") - 1, 0, nodes.size - 2)
     return jumps[~np.isin(between, _ended(nodes, breaks)) | np.isin(jumps, nodes)]
+
+
+def _lost(times: np.ndarray, grid: Grid, stride: int, breaks: np.ndarray) -> np.ndarray:
+    """The times on points inside of intervals that nothing links, where an observation would belong to no path."""
+    index = grid.locate(times)
+    unlinked = np.isin(index // stride, _ended(grid.times[::stride], breaks))
+    return times[(index % stride != 0) & unlinked]
 
 
 def _check_precision(grid: Grid) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from deepest.action import Action, initial_paths
@@ -13,6 +14,7 @@ from deepest.anneal._ladder import Ladder
 from deepest.anneal._loop import Loop, Progress, Standing
 from deepest.anneal._prune import Prune
 from deepest.anneal._result import Result, load
+from deepest.anneal._rung import highest
 from deepest.io import writing
 from deepest.minimise import AbstractMinimiser
 
@@ -42,8 +44,8 @@ def anneal(
     - `members` and `key`: random starts from `initial_paths`, in `spread` where given, scalars or (D,); or
       `starts`: paths (member, N, D) and parameters (member, P) of your own.
     - `prune`: which members go on (`Prune`), or None to take all of them all the way.
-    - `stop`: end the climb at the rung where the lowest level is flat (changes by less than 3e-4 a rung) and
-      consistent with χ².
+    - `stop`: end the climb at the rung where the lowest level, after it had risen, is flat (changes by less than 3e-4 a
+      rung) and consistent with χ²; not with so few data that χ² allows any low level.
     - `minimiser`: by default `DampedNewton`, in its primal–dual form on rungs that the dtype's precision asks it for.
     - `progress`: called on the host after every rung.
     - `checkpoint`: a NetCDF file that holds the run as far as it has come, and in the end the result as `Result.save`
@@ -56,8 +58,8 @@ def anneal(
     `BlockingIOError` where another process is writing that file. Source: [ye2015].
     """
     ladder = Ladder() if ladder is None else ladder
-    if minimiser is not None:
-        ladder.check(jnp.result_type(float), minimiser)
+    dtype = jnp.result_type(float)
+    ladder.check(dtype, np.inf if minimiser is None else highest(action, minimiser, dtype))
     standing = Standing.start(action, ladder, *_starts(action, members, key, starts, spread))
     loop = Loop(action, ladder, prune, stop, minimiser, standing, progress)
     return loop.run() if checkpoint is None else _kept(loop, checkpoint, force)

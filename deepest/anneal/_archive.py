@@ -19,7 +19,7 @@ from deepest.io import read_tree, write_tree
 from deepest.minimise import Status
 from deepest.paths import Grid, Observations
 
-_FORMAT, _VERSION = "deepest result", 1
+_FORMAT, _VERSION = "deepest result", 2
 # What a reader can hand over in place of what a file does not hold.
 _PIECES = ("model", "args", "operator", "transcription", "minimiser")
 # The rules of an unfinished run, and what it holds of each member.
@@ -106,6 +106,7 @@ def _constants(action: Action) -> dict[str, tuple]:
     return {
         "grid": (("time",), action.grid.times, {"long_name": "times of the path"}),
         "reference": ((), np.asarray(action.reference), {"long_name": "R_m in which R_f/R_m is counted"}),
+        "heaviest": ((), action.heaviest, {"long_name": "largest R_f, relative and in units of ranges"}),
         "breaks": (("break",), action.breaks, {"long_name": "times at which the path begins anew"}),
         "model_precision": (("interval", "state", "state_2")[: shape.ndim], shape, {"long_name": "R_f, relative"}),
         "lower": (("state",), lower, {"long_name": "lower bound of the state"}),
@@ -196,10 +197,10 @@ class _File:
 def _check_format(path, attributes: Mapping[str, Any]) -> None:
     if attributes.get("format") != _FORMAT:
         raise ValueError(f"{path} is a NetCDF file, but not a result that deepest saved.")
-    if attributes["format_version"] > _VERSION:
+    if attributes["format_version"] != _VERSION:
         raise ValueError(
-            f"{path} was saved by a newer deepest ({attributes['deepest_version']}), in format "
-            f"{attributes['format_version']}; this one reads up to format {_VERSION}."
+            f"{path} was saved by another deepest ({attributes['deepest_version']}), in format "
+            f"{attributes['format_version']}; this one reads format {_VERSION}."
         )
     dtype = str(jnp.result_type(float))
     if attributes["dtype"] != dtype:
@@ -292,4 +293,5 @@ def _action(get: Callable[[str], Any], file: _File) -> Action:
     )
     names = ("model_precision", "initial_mean", "initial_precision", "reference")
     exact = tuple(jnp.asarray(constants[name]) for name in names)
-    return eqx.tree_at(lambda a: (a.shape.value, a.initial.mean, a.initial.precision, a.reference), action, exact)
+    where = lambda a: (a.shape.value, a.initial.mean, a.initial.precision, a.reference, a.heaviest)
+    return eqx.tree_at(where, action, (*exact, np.asarray(constants["heaviest"])))

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from deepest._program import program
 from deepest.action import Action
 from deepest.linalg import BlockVector
-from deepest.minimise import DampedNewton, precision
+from deepest.minimise import precision
 
 # A parameter whose deviation is more than this part of what it was before the data is hardly known from them.
 _LOOSE = 0.5
@@ -94,8 +94,12 @@ def identified(
 ) -> Identifiability:
     """What the action's curvature at one R_f/R_m says at a minimum: its path (N, D) and parameters (P,)."""
     z = action.pack(jnp.asarray(path), jnp.asarray(parameters))
-    saddle = ratio > DampedNewton().highest(z.nodes.dtype)
-    found = np.asarray(_precision(action, z.nodes.dtype.type(ratio), z, saddle), float)
+    at, found = z.nodes.dtype.type(ratio), np.full((parameters.size, parameters.size), np.nan)
+    # Exact at every R_f; but where bounds hold much of a path, some directions may be held by nothing, and only the
+    # normal equations, which add a little, can tell the others.
+    for saddle in (True, False):
+        if not np.all(np.isfinite(found)):
+            found = np.asarray(_precision(action, at, z, saddle), float)
     if not np.all(np.isfinite(found)):
         found = np.zeros_like(found)  # nothing is known where the curvature cannot be told
     lower, upper = (np.asarray(bound, float) for bound in action.limits[1])

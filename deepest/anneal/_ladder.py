@@ -4,7 +4,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
-from deepest.minimise import AbstractMinimiser
+# More rungs than this are a slip of the pen.
+_MOST = 100_000
 
 
 class Ladder(eqx.Module):
@@ -16,7 +17,7 @@ class Ladder(eqx.Module):
     grows by up to `largest` at once, as far as the tangent of its branch says, for half of the members, that the level
     falls by no more than 1 on the way to the new minimum. A fine ladder with a large `largest` is an adaptive one, such
     as `Ladder(factor=1.5, rungs=68, largest=100)`; `largest=1` climbs every rung. Raises `ValueError` unless start > 0,
-    factor > 1, rungs ≥ 1 and largest ≥ 1. Source: [ye2015].
+    factor > 1, rungs from 1 to 10⁵, a last rung that is a number, and largest ≥ 1. Source: [ye2015].
     """
 
     start: float = 1e-6
@@ -29,8 +30,10 @@ class Ladder(eqx.Module):
             raise ValueError(f"A ladder starts at a positive R_f/R_m; received start={self.start}.")
         if not (np.isfinite(self.factor) and self.factor > 1):
             raise ValueError(f"A ladder climbs by a factor above 1; received factor={self.factor}.")
-        if self.rungs < 1:
-            raise ValueError(f"A ladder has at least one rung; received rungs={self.rungs}.")
+        if not 1 <= self.rungs <= _MOST:
+            raise ValueError(f"A ladder has between one rung and {_MOST}; received rungs={self.rungs}.")
+        if np.log(self.start) + (self.rungs - 1) * np.log(self.factor) > np.log(np.finfo(float).max):
+            raise ValueError(f"A ladder of {self.rungs} rungs by a factor of {self.factor:g} ends beyond all numbers.")
         if not self.largest >= 1:
             raise ValueError(f"A ladder's largest growth at once is 1 or more; received largest={self.largest}.")
 
@@ -50,9 +53,13 @@ class Ladder(eqx.Module):
             return self.most if yielding == 0.0 else 1
         return int(np.clip(yielding**-0.5 / np.log(self.factor), 1.0, self.most))
 
-    def check(self, dtype: type | np.dtype, minimiser: AbstractMinimiser) -> None:
-        """Raise `ValueError` where the ladder ends higher than a minimiser carries in `dtype`."""
-        highest = minimiser.highest(dtype)
+    def check(self, dtype: type | np.dtype, highest: float = np.inf) -> None:
+        """Raise `ValueError` where the ladder leaves the numbers of `dtype`, or what a minimiser carries in it."""
+        if self.start < np.finfo(dtype).tiny or self.ratios[-1] > np.finfo(dtype).max:
+            raise ValueError(
+                f"The ladder goes from R_f/R_m = {self.start:.2g} to {self.ratios[-1]:.2g}, and {np.dtype(dtype).name} "
+                f"from {np.finfo(dtype).tiny:.2g} to {np.finfo(dtype).max:.2g}."
+            )
         if self.ratios[-1] > highest:
             fits = int(np.sum(self.ratios <= highest))
             raise ValueError(

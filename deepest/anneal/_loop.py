@@ -204,7 +204,7 @@ class Loop:
         dtype = s.members.cost.dtype
         tolerance = max(tolerance, 10.0 * float(jnp.finfo(dtype).eps))
         scalars = (dtype.type(self.ratios[rung]), jnp.asarray(here), dtype.type(tolerance))
-        minimiser = suited(self.ratios[rung], dtype) if self.minimiser is None else self.minimiser
+        minimiser = suited(self.action, self.ratios[rung], dtype) if self.minimiser is None else self.minimiser
         s.members = _advance(self.action, minimiser, s.members, *scalars)
         cost, status = np.asarray(s.members.cost), np.asarray(s.members.status)
         s.levels[rung, here] = self.share * cost[here]

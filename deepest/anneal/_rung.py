@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from deepest.action import Action
@@ -22,11 +23,18 @@ from deepest.transcription import energy
 ROUGH, FINE = 1e-4, 1e-12
 
 
-def suited(ratio: float, dtype: type | np.dtype) -> AbstractMinimiser:
+def suited(action: Action, ratio: float, dtype: type | np.dtype) -> AbstractMinimiser:
     """The minimiser to use where none is given: normal equations as far as the dtype's precision carries them, since
     their steps are the same and cost a tenth, and beyond it the primal–dual form."""
     usual = DampedNewton()
-    return usual if ratio <= usual.highest(dtype) else DampedNewton(form=PrimalDual())
+    return usual if ratio <= highest(action, usual, dtype) else DampedNewton(form=PrimalDual())
+
+
+def highest(action: Action, minimiser: AbstractMinimiser, dtype: type | np.dtype) -> float:
+    """The R_f/R_m to which a minimiser carries an action in a dtype: less where some of the model weighs more than 1.
+    Of an action that is an argument of a user's own `jit` the weights cannot be told, and are taken for 1."""
+    heaviest = 1.0 if isinstance(action.heaviest, Tracer) else float(action.heaviest)
+    return minimiser.highest(dtype) / heaviest
 
 
 class Members(eqx.Module):
@@ -116,9 +124,8 @@ def climb(
     `ValueError` for a ladder that a given minimiser cannot carry in their dtype.
     """
     dtype = paths.dtype
-    if minimiser is not None:
-        ladder.check(dtype, minimiser)
-    rule = lambda ratio: suited(ratio, dtype) if minimiser is None else minimiser
+    ladder.check(dtype, np.inf if minimiser is None else highest(action, minimiser, dtype))
+    rule = lambda ratio: suited(action, ratio, dtype) if minimiser is None else minimiser
     parts = [(own, jnp.asarray([*ratios], dtype)) for own, ratios in groupby(ladder.ratios, rule)]
     return _climb(action, paths, parameters, parts, prune)
 

@@ -66,6 +66,12 @@ class Saddle(eqx.Module):
         """Unknowns d where `free` is 0 are held at 0, and their equations dropped."""
         return Saddle(self.hessian.restrict(free), self.equations.restrict(free), self.slack, free.nodes)
 
+    def alone(self) -> "Saddle":
+        """The matrix of the path and its momenta, without the shared unknowns."""
+        bordered = lambda s: (s.hessian.border, s.hessian.inner, s.hessian.corner, s.equations.shared)
+        none = (*(part[:, :, :0] for part in bordered(self)[:2]), self.hessian.corner[:0, :0])
+        return eqx.tree_at(bordered, self, (*none, self.equations.shared[:, :, :0]))
+
     def mv(self, d: BlockVector, p: Float[Array, "interval row"]) -> tuple[BlockVector, Float[Array, "interval row"]]:
         """H d + Jᵀ p and J d − Γ p; rows and columns of nodes' unknowns that are held are zero."""
         keep = lambda v: v if self.free is None else BlockVector(v.nodes * self.free, v.interior, v.shared)

@@ -15,6 +15,8 @@ from deepest.minimise._problem import AbstractBlockProblem, AbstractConstrainedP
 
 # The curvature, in units of damping, that holds a path where nothing else does.
 _HELD = 1e-10
+# Right sides that are solved for side by side.
+_COLUMNS = 64
 
 
 @eqx.filter_custom_jvp
@@ -63,14 +65,15 @@ def precision(
         [[H, B], [Bᵀ, C]],
 
     which is never negative; the inverse covariance of those unknowns in Laplace's approximation. Rows of components at
-    a bound are zero. With `saddle` from the primal–dual system, which carries it at every R_f, and at R_f = ∞.
+    a bound are zero. With `saddle` from the primal–dual system, which carries it at every R_f, and at R_f = ∞; without,
+    with a curvature added that holds what nothing else does, 1e-10 of the largest.
     """
     free = jax.tree.map(jnp.ones_like, z) if problem.bounds is None else problem.bounds.inside(z)
     fixed = BlockVector(free.nodes, free.interior, jnp.zeros_like(free.shared))
     if saddle:
         local = problem.constrained(z, jnp.zeros_like(problem.defects(z)), False)
-        product = local.saddle.restrict(free).mv
-        solve = lambda right: _solve(local.saddle.restrict(fixed), right)
+        system = local.saddle.restrict(free)
+        product, solve = system.mv, lambda right: _solve_alone(system.alone(), right)
         beside = (jnp.zeros_like(local.defects),)
     else:
         local, beside = problem.quadratic(z, False), ()
@@ -86,7 +89,8 @@ def precision(
         back, *multipliers = jax.tree.map(jnp.negative, solve((with_shared(pushed, path.shared), *rest)))
         return product(with_shared(back, unit), *multipliers)[0].shared
 
-    return lax.map(column, jnp.diag(free.shared))
+    # Some at a time, for each of which the matrix is factored once.
+    return lax.map(column, jnp.diag(free.shared), batch_size=_COLUMNS)
 
 
 def _minimum(problem: AbstractBlockProblem, z: BlockVector, free: BlockVector):
@@ -117,6 +121,13 @@ def _solve(saddle: Saddle, right: tuple[BlockVector, Float[Array, "interval row"
         return jax.tree.map(jnp.add, u, saddle.solve(*rest))
 
     return lax.fori_loop(0, 2, correct, jax.tree.map(jnp.zeros_like, right))
+
+
+def _solve_alone(saddle: Saddle, right: tuple[BlockVector, Float[Array, "interval row"]]):
+    """The solution of a system without shared unknowns, with zeros for them."""
+    force, rows = right
+    moved, p = _solve(saddle, (BlockVector(force.nodes, force.interior, force.shared[:0]), rows))
+    return BlockVector(moved.nodes, moved.interior, jnp.zeros_like(force.shared)), p
 
 
 def _symmetric(product: Callable, solve: Callable, right: Any) -> Any:

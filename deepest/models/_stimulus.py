@@ -105,7 +105,8 @@ class Stimulus(eqx.Module):
     def _piece(self, t, index):
         index = jnp.clip(index, 0)
         powers = self.pieces[index]
-        away = jnp.maximum(t - self.times[index], 0.0)
+        since = t - self.times[index]
+        away = jnp.where(since >= 0.0, since, jnp.zeros_like(since))  # whose derivative at a knot is 1, not ½
         value = powers[-1]
         for j in reversed(range(powers.shape[0] - 1)):
             value = powers[j] + away * value
@@ -114,7 +115,7 @@ class Stimulus(eqx.Module):
 
 def _about(powers: np.ndarray, away: float) -> np.ndarray:
     """The coefficients (power, ...) of a polynomial about a point so far from the old one; constant before it."""
-    if away <= 0.0:
+    if away < 0.0:
         return np.concatenate([powers[:1], np.zeros_like(powers[1:])])
     count = range(len(powers))
     return np.stack([sum(math.comb(i, j) * away ** (i - j) * powers[i] for i in count[j:]) for j in count])

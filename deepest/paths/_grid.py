@@ -49,19 +49,21 @@ class Grid(eqx.Module):
 
         Every `stride`-th point is a node, and the points between two of them are evenly spaced: those inside an
         interval that is cut move. Where `exact`, all of `times` become nodes to the bit: interior points that lie
-        there, and nodes that lie there but for rounding. Of times that are one but for rounding the latest is taken.
+        there, and nodes that lie there but for rounding. Of times that are one but for rounding the latest is taken;
+        of several that lie where one node does, the latest moves it.
         """
         times = np.unique(np.asarray(times, float))
         times = times[(times > self.times[0]) & (times < self.times[-1])]
         times = times[np.append(np.diff(times) > _rounding(times[1:]), np.ones(min(times.size, 1), bool))]
         index, on = self._nearest(times)
-        points = self.times.copy()
+        nodes = self.times[::stride].copy()
         if exact:
-            on = on & (index % stride == 0)
-            points[index[on]] = times[on]
-        if np.all(on):
-            return Grid(points)
-        return Grid(np.sort(np.concatenate([points[::stride], times[~on]]))).refine(stride)
+            latest = np.append(np.diff(index) > 0, np.ones(min(index.size, 1), bool))
+            on = on & (index % stride == 0) & latest
+            nodes[index[on] // stride] = times[on]
+        if np.all(on) and np.array_equal(nodes, self.times[::stride]):
+            return self
+        return Grid(np.sort(np.concatenate([nodes, times[~on]]))).refine(stride)
 
     def locate(self, times: ArrayLike | Sequence) -> np.ndarray:
         """Indices of the grid points at `times` (K,); `ValueError` names the first time that is none."""

@@ -76,22 +76,19 @@ class Weight(eqx.Module):
 class PathProblem(eqx.Module):
     """A vector field on a grid, with the weight of its defects: what a transcription works on.
 
-    `times` (N,) with N − 1 a multiple of the transcription's `stride`. `jumps` says that the field may jump at nodes:
-    an interval then sees its limits from inside, F(t_n⁺) where it begins and F(t_{n+1}⁻) where it ends. `linked` is 0
-    for intervals across which the model says nothing, 1 for the others, and None where there are no such.
+    `times` (N,) with N − 1 a multiple of the transcription's `stride`, and the intervals' `widths`, which rounded times
+    may not tell. `jumps` says that the field may jump at nodes: an interval then sees its limits from inside, F(t_n⁺)
+    where it begins and F(t_{n+1}⁻) where it ends. `linked` is 0 for intervals across which the model says nothing, 1
+    for the others, and None where there are no such; the former have no width, however long they last: a model that is
+    run across them, in vain, may overflow.
     """
 
     field: Field
     times: Float[Array, " time"]
+    widths: Float[Array, " interval"]
     weight: Weight
     jumps: bool = eqx.field(static=True, default=False)
     linked: Float[Array, " interval"] | None = None
-
-    def widths(self, stride: int) -> Float[Array, " interval"]:
-        """How wide the intervals are; those that are not linked have none, however long they last: a model that is
-        run across them, in vain, may overflow."""
-        widths = jnp.diff(self.times[::stride])
-        return widths if self.linked is None else jnp.where(self.linked > 0.0, widths, jnp.zeros_like(widths))
 
 
 class AbstractTranscription(eqx.Module):

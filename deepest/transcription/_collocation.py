@@ -143,10 +143,6 @@ class _Stations(eqx.Module):
         parts = [*ended(z.nodes), *(x for j in range(self.stride - 1) for x in ended(inside[:, j]))]
         return jnp.concatenate([*parts, *(ended(z.nodes[1:]) if self.jumps else ())])
 
-    def widths(self, problem: PathProblem) -> Float[Array, " interval"]:
-        """How wide the intervals are, ghosts included."""
-        return jnp.pad(problem.widths(self.stride), 1)
-
 
 class AbstractCollocation(AbstractTranscription):
     """A transcription given by a `CollocationTableau`.
@@ -169,7 +165,7 @@ class AbstractCollocation(AbstractTranscription):
 
     def _defects(self, stations, problem, states, values):
         """The defects of all intervals, the ghosts' included, which are zero."""
-        steps = stations.widths(problem)[:, None]
+        steps = jnp.pad(problem.widths, 1)[:, None]
 
         def one(alpha, beta):
             moved = sum(a * states[stations.window(j)] for j, a in enumerate(alpha) if a)
@@ -182,7 +178,7 @@ class AbstractCollocation(AbstractTranscription):
         states, times = stations.states(z), stations.times(problem.times)
         slopes = _slopes(problem.field, times, states, z.shared, layout)
         eye = jnp.eye(z.nodes.shape[1], dtype=states.dtype)
-        steps = stations.widths(problem)[1:-1, None, None]
+        steps = problem.widths[:, None, None]
 
         def point(j):
             pairs = zip(self.tableau.alpha[:, j], self.tableau.beta[:, j], strict=True)
@@ -198,7 +194,7 @@ class AbstractCollocation(AbstractTranscription):
         return self._defects(stations, problem, states, slopes.values)[1:-1], rows
 
     def bend(self, problem, z, multipliers, system):
-        count, steps = z.nodes.shape[0] - 1, problem.widths(self.stride)
+        count, steps = z.nodes.shape[0] - 1, problem.widths
         shares = jnp.asarray(self.tableau.beta, steps.dtype)
         forces = steps[:, None, None] * jnp.einsum("ij,kid->kjd", shares, multipliers)
         right, left = jnp.pad(forces[:, 0], ((0, 1), (0, 0))), jnp.pad(forces[:, -1], ((1, 0), (0, 0)))
@@ -282,7 +278,7 @@ class _Interval(eqx.Module):
     @property
     def widths(self):
         """The width of every interval, ghosts included, to multiply matrices."""
-        return self.layout.scalars(self.stations.widths(self.problem))
+        return self.layout.scalars(jnp.pad(self.problem.widths, 1))
 
     def diagonal(self, slopes):
         """H_jj at the nodes, summed over the intervals on both sides.
@@ -291,7 +287,7 @@ class _Interval(eqx.Module):
         intervals.
         """
         alpha, beta, layout = self.tableau.alpha, self.tableau.beta, self.layout
-        steps, weight = self.stations.widths(self.problem), self.problem.weight.ghosted()
+        steps, weight = jnp.pad(self.problem.widths, 1), self.problem.weight.ghosted()
         pairs = (alpha.T @ alpha, alpha.T @ beta, beta.T @ beta)
 
         def summed(power, given, sides):

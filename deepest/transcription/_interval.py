@@ -42,7 +42,7 @@ class AbstractIntervalDefect(AbstractTranscription):
         split = lambda u: ((u[:size], u[size : 2 * size]), u[2 * size :])
         # The end is the node itself, which t + h need not be to the bit.
         defect = lambda span, u: self.defect(_within(problem, span[2]), span[0], span[1], *split(u))
-        spans = jnp.stack([times[:-1], problem.widths(1), times[1:]], axis=1)
+        spans = jnp.stack([times[:-1], problem.widths, times[1:]], axis=1)
         places = (spans, jax.vmap(stacked)(z.nodes[:-1], z.nodes[1:]))
         return defect, places, (slice(0, size), slice(size, 2 * size), slice(2 * size, None))
 
