@@ -64,6 +64,9 @@ def unnamed(t, x, args):
 def two(x, args):
     return x
 
+def said(t, x, args):
+    return "no"
+
 constant = 3.0
 """
 
@@ -104,6 +107,7 @@ def here(tmp_path, monkeypatch):
     table("hole.csv", np.where(times == times[5], np.nan, times), values)
     table("missing.csv", times, np.nan * values)
     table("odd.csv", times[:-1], values[:-1])
+    table("later.csv", times + 10.0, values)
     return tmp_path
 
 

@@ -38,6 +38,17 @@ CONFIGURATIONS = {
         "give draws in [ensemble], for starts that follow the data, or spread in [state]",
     ),
     "no members": (written(ensemble="members = 0"), "members of at least 1"),
+    "too large a seed": (written(ensemble="seed = 18446744073709551616"), "a seed between 0 and 9223372036854775807"),
+    "a number beyond all numbers": (data("data.csv", f"noise = 1{'0' * 400}"), "noise in [data] is a number or a list"),
+    "noise that vanishes": (data("data.csv", "noise = 1e-200"), "The noise must lie between 7.5e-155 and 1.3e+154"),
+    "an argument that is no number": (
+        lorenz96("dimension = 5\nforcing = nan"),
+        "forcing in [model] is a finite num",
+    ),
+    "a list in place of a number": (
+        written(model='name = "LotkaVolterra"\ngrowth = [1, 2]', data='file = "data.csv"\nnoise = 1'),
+        "The model LotkaVolterra fails with what stands in [model]: ValueError",
+    ),
     "unknown model": (written(model='name = "Lorenz69"'), 'no model "Lorenz69"; did you mean "Lorenz96"?'),
     "unknown argument": (lorenz96("dimensions = 5"), '"dimensions"; did you mean "dimension"?'),
     "argument of another kind": (lorenz96('dimension = "5"'), "dimension in [model] is a whole number; received '5'"),
@@ -51,7 +62,20 @@ CONFIGURATIONS = {
     "bad volatility": (lorenz96('forcing = { unknown = [6, 10], varies = "a" }'), "varies of forcing in [model]"),
     "no stimulus": (own("field", 'dimension = 3\nk = { stimulus = "none.csv" }'), "none.csv does not exist"),
     "misspelt stimulus": (own("field", 'k = { stimulus = "data.csv", column = "x" }'), 'did you mean "columns"?'),
-    "stimulus of another kind": (own("field", "k = { stimulus = 3 }"), "stimulus of k in [model] is a str; received 3"),
+    "stimulus of another kind": (own("field", "k = { stimulus = 3 }"), "stimulus of k in [model] is a text in quotes"),
+    "columns of a stimulus by number": (
+        own("field", 'k = { stimulus = "data.csv", columns = [1] }'),
+        "columns of k in [model] is a list of texts; received [1]",
+    ),
+    "stimulus with times that do not increase": (
+        own("field", 'k = { stimulus = "twice.csv" }'),
+        "twice.csv: A stimulus has times that increase; received 0.2 followed by 0.2.",
+    ),
+    "stimulus with holes": (own("field", 'k = { stimulus = "missing.csv" }'), "missing.csv: A stimulus has finite val"),
+    "stimulus of another time": (
+        own("field", 'dimension = 3\nk = { stimulus = "later.csv" }'),
+        "given from 10 to 11, and the data from 0 to 1: they have no time in common",
+    ),
     "discontinuous in what way": (
         own("field", 'k = { stimulus = "data.csv", continuity = "stairs" }'),
         "steps, linear, cubic; received",
@@ -70,6 +94,12 @@ CONFIGURATIONS = {
     "not a function": (own("constant"), "is a float; a model is called as field(t, x, args)"),
     "two arguments": (own("two"), "must take three arguments"),
     "no dimension": (own("field", "k = 1"), "write dimension = … in [model]"),
+    "a negative dimension": (own("field", "dimension = -2"), "dimension in [model] is a whole number"),
+    "no name of a module": (written(model='name = ":f"'), 'is "module:attribute"; received ":f"'),
+    "a model that returns text": (
+        own("said"),
+        "dx/dt of shape (3,) for a state of that shape; it returned str",
+    ),
     "wrong shape": (own("narrow"), "must return dx/dt of shape (3,)"),
     "wrong dtype": (own("whole"), "must keep the dtype float64; it returned int64"),
     "crashing model": (own("crash"), "mymodel:crash fails in line 14 of mymodel.py: TypeError"),
@@ -89,12 +119,14 @@ CONFIGURATIONS = {
     "odd number of steps": (data("odd.csv"), "multiple of 2"),
     "unknown convention": (written(transcription='convention = "continum"'), 'did you mean "continuum"?'),
     "bad ladder": (written(ladder="start = -1"), "starts at a positive R_f/R_m"),
+    "ladder without an end": (written(ladder="rungs = 100000000"), "between one rung and 100000; received rungs"),
     "bad spread": (written(state="spread = [3, 1]"), "lower ≤ upper"),
     "spread of another size": (
         written(state="spread = [[1, 2], [3, 4]]"),
         "one number, or 5, one a component; received 2",
     ),
     "bad bounds": (written(state="bounds = [3, 1]"), "lower ≤ upper"),
+    "bounds of another size": (written(state="bounds = [[1], [3]]"), "State bounds must be scalars or have shape (5,)"),
     "no folder": (written(output='file = "no/run.nc"'), "folder no does not exist"),
     "output that is no NetCDF": (written(output='file = "data.csv"'), "ends in .nc"),
 }
@@ -108,6 +140,18 @@ def test_a_configuration_that_cannot_be_is_refused(name, here):
     said = deepest("anneal", "c.toml", "--no-cache")
     refused(said, sentence)
     assert names(here) - {"__pycache__"} == before
+
+
+def test_a_ladder_that_single_precision_does_not_hold_is_refused(here):
+    Path("c.toml").write_text(written(ladder="start = 1e-40"), "utf-8")
+    before = names(here)
+    refused(deepest("anneal", "c.toml", "--no-cache", "--float32"), "and float32 from 1.2e-38")
+    assert names(here) == before
+
+
+def test_a_configuration_from_an_editor_that_marks_utf_8_is_read(here):
+    Path("c.toml").write_text(written(data='file = "none.csv"\nnoise = 1'), "utf-8-sig")
+    refused(deepest("anneal", "c.toml", "--no-cache"), "none.csv does not exist")
 
 
 NEURON = """

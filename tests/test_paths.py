@@ -154,7 +154,7 @@ SKEW = np.array([[1.0, 0.5], [0.2, 1.0]])
     (refused(noise=np.ones((4, 2, 2))), r"received shape \(4, 2, 2\)"),
     (refused(noise=np.ones(3)), r"received shape \(3,\)"),
     (refused(noise=np.array([[0.5, 1.0], [1.0, 0.5]])), r"received shape \(2, 2\)"),
-    (refused(noise=None, precision=-1.0), "must not be negative"),
+    (refused(noise=None, precision=-1.0), "must be finite, not negative"),
     (refused(noise=None, precision=np.nan), "must be finite"),
     (refused(noise=None, precision=np.zeros(2)), "zero|positive"),
     (refused(noise=None, precision=SKEW), "must be symmetric"),

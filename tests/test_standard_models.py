@@ -245,10 +245,10 @@ def test_a_neuron_takes_a_stimulus_and_its_values_have_derivatives():
 
 BAD = {
     "kind": (lambda: Stimulus(TIMES, VALUES, "smooth"), "as steps, linear, cubic; received continuity='smooth'"),
-    "order": (lambda: Stimulus([0.0, 0.0], [1.0, 2.0]), "at least 2 finite times that increase"),
+    "order": (lambda: Stimulus([0.0, 0.0], [1.0, 2.0]), "times that increase; received 0 followed by 0"),
     "few": (lambda: Stimulus(TIMES[:3], VALUES[:3], "cubic"), "at least 4 finite times"),
-    "count": (lambda: Stimulus(TIMES, VALUES[:4]), r"at 5 times has as many finite values.*\(4,\)"),
-    "NaN": (lambda: Stimulus(TIMES, [np.nan, *VALUES[1:]]), "as many finite values"),
+    "count": (lambda: Stimulus(TIMES, VALUES[:4]), r"at 5 times has as many values.*\(4,\)"),
+    "NaN": (lambda: Stimulus(TIMES, [np.nan, *VALUES[1:]]), "has finite values; the one at .* is not"),
     "places": (lambda: KuramotoSivashinsky(4), r"at least 8 places a side, on one or two sides; received \(4,\)"),
     "sides": (lambda: ShallowWater((8, 8, 8)), "on one or two sides"),
     "length": (lambda: ShallowWater((8,), 0.0), "positive length; received length=0.0"),

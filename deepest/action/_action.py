@@ -287,11 +287,17 @@ def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -
     size, parameters = estimable.dimension, len(estimable.names)
     varying = len(estimable.varying_names)
     model = lambda t, x, p, v: (lambda f: f[0](t, x, f[1]))(estimable.fill(p, v))
-    rate = jax.eval_shape(model, like(), like(size), like(parameters), like(varying))
-    if not hasattr(rate, "shape") or rate.shape != (size,):
+    returned = []
+
+    def traced(*arguments):
+        returned.append(model(*arguments))
+        return returned[0] if hasattr(returned[0], "shape") else None
+
+    rate = jax.eval_shape(traced, like(), like(size), like(parameters), like(varying))
+    if rate is None or rate.shape != (size,):
         raise ValueError(
             f"The model must return dx/dt of shape ({size},) for a state of that shape; it returned "
-            f"{getattr(rate, 'shape', type(rate).__name__)}."
+            f"{type(returned[0]).__name__ if rate is None else rate.shape}."
         )
     if rate.dtype != dtype:
         raise ValueError(f"The model must keep the dtype {dtype}; it returned {rate.dtype}.")
@@ -317,13 +323,12 @@ def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
     if bounds is not None:
         if len(bounds) != 2:
             raise ValueError(f"State bounds are a pair (lower, upper); received {len(bounds)} entries.")
-        try:
-            own = np.stack([np.broadcast_to(np.asarray(b, float), (estimable.dimension,)) for b in bounds])
-        except ValueError:
+        if not all(np.shape(b) in ((), (estimable.dimension,)) for b in bounds):
             raise ValueError(
                 f"State bounds must be scalars or have shape ({estimable.dimension},); received shapes "
                 f"{[np.shape(b) for b in bounds]}."
-            ) from None
+            )
+        own = np.stack([np.broadcast_to(np.asarray(b, float), (estimable.dimension,)) for b in bounds])
         if not np.all((own[0] <= own[1]) & (own[0] < np.inf) & (own[1] > -np.inf)):
             k = int(np.argmin((own[0] <= own[1]) & (own[0] < np.inf) & (own[1] > -np.inf)))
             raise ValueError(f"State bounds need lower ≤ upper; component {k} has {own[0, k]:g} and {own[1, k]:g}.")

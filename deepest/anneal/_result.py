@@ -22,6 +22,9 @@ from deepest.minimise import AbstractMinimiser, DampedNewton, PrimalDual, Soluti
 from deepest.models import integrate
 from deepest.transcription import AbstractTranscription
 
+# More steps than this in a forecast are a slip of the pen.
+_FURTHEST = 10_000_000
+
 
 def expected(action: Action, deviations: float = 4.0) -> tuple[float, float]:
     """The lowest and the highest reduced level, two numbers, that χ² allows: within four standard deviations √(2/n) of
@@ -244,13 +247,17 @@ class Result:
     def forecast(self, until: float, *, step: float | None = None) -> Forecast:
         """Run the best model on from the end of its path to time `until`, saved every `step` (default: the grid's).
 
-        Unknowns that vary keep their last value. Raises `ValueError` unless `until` lies beyond the data.
+        The last time is `until`, where the steps do not arrive there before it. Unknowns that vary keep their last
+        value. Raises `ValueError` unless `until` lies beyond the data, and for more than 10⁷ steps.
         """
         best, end = self.best, float(self.action.grid.times[-1])
         if not until > end:
             raise ValueError(f"A forecast ends after the data, at {end:g}; received until={until:g}.")
         step = float(np.median(np.diff(best.times))) if step is None else step
+        if not (step > 0 and (until - end) / step <= _FURTHEST):
+            raise ValueError(f"A forecast takes up to {_FURTHEST:,} steps; from {end:g} to {until:g}, step={step:g}.")
         times = end + step * np.arange(int(np.floor((until - end) / step + 1e-6)) + 1)
+        times = times if until - times[-1] <= 1e-6 * step else np.append(times, until)
         path = integrate(best.model, jnp.asarray(best.path[-1]), times, best.args)
         return Forecast(times, np.asarray(path))
 

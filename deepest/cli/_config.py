@@ -11,6 +11,7 @@ import numpy as np
 from deepest.action import Action, following_paths, initial_paths
 from deepest.anneal import Ladder
 from deepest.cli import _models, _schema, _starts
+from deepest.cli._options import SEEDS
 from deepest.cli._refuse import Refusal, asking, nearest
 from deepest.io import read_table
 from deepest.paths import Observations
@@ -63,8 +64,10 @@ def read(path: Path) -> Plan:
     held = _schema.read(path)
     ensemble, output = held["ensemble"], held["output"]
     members, seed = ensemble.get("members", 64), ensemble.get("seed", 0)
-    if members < 1 or seed < 0:
-        raise Refusal(f"{path}: [ensemble] needs members of at least 1 and a seed of at least 0; received {ensemble}.")
+    if members < 1 or not 0 <= seed <= SEEDS:
+        raise Refusal(
+            f"{path}: [ensemble] needs members of at least 1 and a seed between 0 and {SEEDS}; received {ensemble}."
+        )
     if "draws" in ensemble and "spread" in held["state"]:
         raise Refusal(f"{path}: give draws in [ensemble], for starts that follow the data, or spread in [state].")
     with asking():
@@ -119,6 +122,7 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
     if "precision" in held["state"]:
         precision = held["state"]["precision"]
         options["model_precision"] = precision if isinstance(precision, str) else np.asarray(precision, float)
+    _models.check_cover((model, beside.get("args")), observations.times)
     try:
         return Action(model, observations, TRANSCRIPTIONS[chosen](), **beside, **options)
     except Exception as error:

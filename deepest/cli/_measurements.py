@@ -11,7 +11,7 @@ import typer
 from deepest import plot
 from deepest import twin as experiments
 from deepest.cli._files import check
-from deepest.cli._options import Cache, Float32, Force, Plots
+from deepest.cli._options import SEEDS, Cache, Float32, Force, Plots
 from deepest.cli._progress import climbing
 from deepest.cli._refuse import Refusal, asking
 from deepest.cli._session import patiently, prepare
@@ -46,7 +46,9 @@ def measurements(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the truths, the noise and the starts.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS, metavar="N", help="Seed of the truths, the noise and the starts.")
+    ] = 0,
     noise: Annotated[
         float | None,
         typer.Option(metavar="SD", help="Standard deviation of the noise. [default: its own]", show_default=False),

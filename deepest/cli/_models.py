@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from deepest import models
 from deepest.cli._refuse import Refusal, nearest
+from deepest.cli._schema import TEXT, TEXTS
 from deepest.io import read_table
 from deepest.models import Normal, Stimulus, Unknown
 
@@ -42,6 +44,8 @@ def find(name: str, folder: Path) -> Any:
             raise Refusal(nearest("model", name, MODELS) + ' Your own is "module:attribute".')
         return MODELS[name]
     module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise Refusal(f'A model of your own is "module:attribute"; received "{name}".')
     module = _imported(module_name, folder)
     held = module
     for part in attribute.split("."):
@@ -78,7 +82,7 @@ def build(name: str, arguments: Mapping[str, Any], folder: Path) -> tuple[Callab
     if inspect.isfunction(model) and len(inspect.signature(model).parameters) != 3:
         raise Refusal(f"{name} must take three arguments, field(t, x, args); it takes {inspect.signature(model)}.")
     beside = {"dimension": given.pop("dimension")} if "dimension" in given else {}
-    if beside and not isinstance(beside["dimension"], int):
+    if beside and not (type(beside["dimension"]) is int and beside["dimension"] > 0):
         raise Refusal(
             f"dimension in [model] is a whole number, the size of the state; received {beside['dimension']!r}."
         )
@@ -97,7 +101,7 @@ def _constructed(name: str, model: Callable, given: dict[str, Any]) -> Callable:
             raise Refusal(f"{key} in [model] is a number, or {{ unknown = [lower, upper] }}; received {entry!r}.")
     try:
         return model(**given)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise Refusal(f"{name} cannot be made from the arguments in [model]: {error}.") from error
 
 
@@ -107,6 +111,8 @@ def value(key: str, entry: Any, folder: Path) -> Any:
     if isinstance(entry, list):
         return _array(key, entry)
     if not isinstance(entry, dict):
+        if isinstance(entry, (int, float)) and not abs(entry) <= sys.float_info.max:
+            raise Refusal(f"{key} in [model] is a finite number; received {entry}.")
         return entry
     if "stimulus" in entry:
         return _stimulus(key, entry, folder)
@@ -126,15 +132,31 @@ def value(key: str, entry: Any, folder: Path) -> Any:
 
 
 def _stimulus(key: str, entry: dict[str, Any], folder: Path) -> Stimulus:
-    words = {"stimulus": str, "time": str, "columns": list, "continuity": str}
+    words = {"stimulus": TEXT, "time": TEXT, "columns": TEXTS, "continuity": TEXT}
     for word, given in entry.items():
         if word not in words:
             raise Refusal(nearest(f"word in {key} of [model] called", word, words))
-        if not isinstance(given, words[word]):
-            raise Refusal(f"{word} of {key} in [model] is a {words[word].__name__}; received {given!r}.")
+        wanted, fits = words[word]
+        if not fits(given):
+            raise Refusal(f"{word} of {key} in [model] is {wanted}; received {given!r}.")
     table = read_table(folder / entry["stimulus"], time=entry.get("time"), columns=entry.get("columns"))
     values = table.values[:, 0] if table.values.shape[1] == 1 else table.values
-    return Stimulus(table.times, values, entry.get("continuity", "linear"))
+    try:
+        return Stimulus(table.times, values, entry.get("continuity", "linear"))
+    except ValueError as error:
+        raise Refusal(f"{entry['stimulus']}: {error}") from error
+
+
+def check_cover(model: Any, times: np.ndarray) -> None:
+    """Refuse a stimulus in the model or its args that tells nothing of the data's times."""
+    is_stimulus = lambda x: isinstance(x, Stimulus)
+    for stimulus in filter(is_stimulus, jax.tree.leaves(model, is_leaf=is_stimulus)):
+        begin, end = float(stimulus.times[0]), float(stimulus.times[-1])
+        if end < times[0] or begin > times[-1]:
+            raise Refusal(
+                f"A stimulus is given from {begin:g} to {end:g}, and the data from {times[0]:g} to {times[-1]:g}: they "
+                "have no time in common."
+            )
 
 
 def _prior(key: str, prior: Any) -> Normal:
@@ -146,16 +168,18 @@ def _prior(key: str, prior: Any) -> Normal:
 def _array(key: str, entry: Any) -> np.ndarray:
     try:
         return np.asarray(entry, float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Refusal(f"{key} in [model] holds numbers; received {entry!r}.") from None
 
 
 def blame(name: str, error: Exception) -> Refusal | None:
-    """The sentence for an exception that comes from a user's own model; None where it does not."""
-    module = sys.modules.get(name.partition(":")[0])
+    """The sentence for an exception that comes from inside a model; None where it does not."""
+    own = ":" in name
+    module = sys.modules.get(name.partition(":")[0] if own else MODELS[name].__module__)
     file = getattr(module, "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     if file is None or not lines:
         return None
+    where = f"in line {lines[-1]} of {Path(file).name}" if own else "with what stands in [model]"
     what = str(error).strip().partition("\n")[0]
-    return Refusal(f"The model {name} fails in line {lines[-1]} of {Path(file).name}: {type(error).__name__}: {what}")
+    return Refusal(f"The model {name} fails {where}: {type(error).__name__}: {what}")

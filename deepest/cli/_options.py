@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 _COMPUTING = "Computing"
+# What a key can be made of.
+SEEDS = 2**63 - 1
 
 Force = Annotated[bool, typer.Option("--force", help="Overwrite output files that exist.")]
 Plots = Annotated[bool, typer.Option("--plots/--no-plots", help="Whether to draw PNG pictures beside the run.")]
@@ -13,7 +15,7 @@ Float32 = Annotated[
     bool,
     typer.Option(
         "--float32",
-        help="Compute in single precision, which carries a ladder up to R_f/R_m ≈ 2e6 and is said where it cannot.",
+        help="Compute in single precision; the higher part of the ladder takes longer then.",
         rich_help_panel=_COMPUTING,
     ),
 ]

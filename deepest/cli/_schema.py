@@ -1,5 +1,6 @@
 """What a configuration may hold: every table, every key, and what kind of value it takes."""
 
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ Kind = tuple[str, Callable[[Any], bool]]
 
 
 def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and not abs(x) > sys.float_info.max
 
 
 def _is_whole(x: Any) -> bool:
@@ -51,7 +52,7 @@ NEEDED = (("model", "name"), ("data", "file"), ("data", "noise"))
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """The tables of a configuration file, complete, and with nothing in them that is not understood."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
         held = tomllib.loads(text)
     except OSError as error:
         raise Refusal(f"{path} cannot be read: {error.strerror}.") from error

@@ -11,7 +11,7 @@ import typer
 
 from deepest import networks, plot
 from deepest.cli._files import Outputs
-from deepest.cli._options import Cache, Float32, Force, Plots
+from deepest.cli._options import SEEDS, Cache, Float32, Force, Plots
 from deepest.cli._progress import Lesson, learning
 from deepest.cli._refuse import Failure, Refusal, asking, nearest, sentence, tell
 from deepest.cli._session import patiently, prepare
@@ -44,7 +44,7 @@ def train(
             metavar="N", help="Steps of depth, or of bars the hidden layers. [default: 8, 1]", show_default=False
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the weights to begin with.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=SEEDS, metavar="N", help="Seed of the weights to begin with.")] = 0,
     output: Annotated[
         Path,
         typer.Option(

@@ -12,7 +12,7 @@ import typer
 from deepest import plot
 from deepest import twin as experiments
 from deepest.cli._files import Outputs, check, write_table
-from deepest.cli._options import Cache, Float32, Force, Plots
+from deepest.cli._options import SEEDS, Cache, Float32, Force, Plots
 from deepest.cli._perceptron import Asked, Layers, Measured, Pairs, Preserving
 from deepest.cli._perceptron import run as learn
 from deepest.cli._progress import Climb, climbing
@@ -40,7 +40,9 @@ def twin(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help=f"Which experiment: {', '.join([*SETTINGS, 'perceptron'])}.")
     ],
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the truth, the noise and the starts.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=SEEDS, metavar="N", help="Seed of the truth, the noise and the starts.")
+    ] = 0,
     members: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Random starts. [default: 16 to 64, or 5]", show_default=False),

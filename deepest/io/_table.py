@@ -174,6 +174,8 @@ def _is_number(cell: str) -> bool:
 
 def _number(cell: str) -> float:
     cell = cell.strip()
+    if "_" in cell:  # which Python would leave out
+        raise ValueError(f"{cell} is no number")
     return float("nan") if cell.lower() in _MISSING else float(cell)
 
 

@@ -36,13 +36,18 @@ class Stimulus(eqx.Module):
         if continuity not in _KINDS:
             raise ValueError(f"A stimulus is continuous as {', '.join(_KINDS)}; received continuity={continuity!r}.")
         least = 4 if continuity == "cubic" else 2
-        if at.ndim != 1 or at.size < least or not np.all(np.isfinite(at)) or not np.all(np.diff(at) > 0):
+        if at.ndim != 1 or at.size < least or not np.all(np.isfinite(at)):
             raise ValueError(f"A stimulus has at least {least} finite times that increase; received shape {at.shape}.")
-        if y.shape[:1] != at.shape or y.ndim > 2 or not np.all(np.isfinite(y)):
+        if not np.all(np.diff(at) > 0):
+            k = int(np.argmin(np.diff(at) > 0))
+            raise ValueError(f"A stimulus has times that increase; received {at[k]:g} followed by {at[k + 1]:g}.")
+        if y.shape[:1] != at.shape or y.ndim > 2:
             raise ValueError(
-                f"A stimulus at {at.size} times has as many finite values, each a number or a vector; received shape "
-                f"{y.shape}."
+                f"A stimulus at {at.size} times has as many values, numbers or vectors; received shape {y.shape}."
             )
+        if not np.all(np.isfinite(y)):
+            k = int(np.argmin(np.isfinite(y.reshape(at.size, -1)).all(axis=1)))
+            raise ValueError(f"A stimulus has finite values; the one at {at[k]:g} is not.")
         # s = Σ_j pieces[k, j] (t − t_k)^j from t_k on.
         if continuity == "cubic":
             inner = np.moveaxis(CubicSpline(at, y).c[::-1], 0, 1)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
@@ -216,9 +217,12 @@ def _precision(noise, precision, shape: tuple[int, int]) -> np.ndarray:
     if noise is not None:
         if not np.all(full > 0):
             raise ValueError("The noise must be positive standard deviations.")
+        largest = float(np.finfo(jnp.result_type(float)).max) ** 0.5
+        if not np.all((full > 1.0 / largest) & (full < largest)):
+            raise ValueError(f"The noise must lie between {1.0 / largest:.2g} and {largest:.2g}, as it is squared.")
         return full**-2.0
-    if not np.all(full >= 0) or not np.any(full > 0):
-        raise ValueError("The precision must not be negative, and not zero everywhere.")
+    if not np.all((full >= 0) & (full < np.inf)) or not np.any(full > 0):
+        raise ValueError("The precision must be finite, not negative, and not zero everywhere.")
     return full
 
 
