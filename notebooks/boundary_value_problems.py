@@ -36,7 +36,6 @@ from deepest.boundary import (
     Annealed,
     Gauss,
     Guess,
-    Lobatto,
     MultipleShooting,
     Obreshkov,
     Refine,
@@ -67,7 +66,7 @@ def bump(height):
     return Guess(times, np.stack([height * np.sin(np.pi * times), height * np.pi * np.cos(np.pi * times)], axis=1))
 
 
-methods = [Gauss(3), Lobatto(4), Obreshkov(3), MultipleShooting(), SingleShooting()]
+methods = [Gauss(3), Obreshkov(3), MultipleShooting()]
 fine = np.linspace(0.0, 1.0, 201)
 figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for height, colour in ((0.1, "C0"), (4.0, "C1")):
