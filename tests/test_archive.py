@@ -124,7 +124,7 @@ def test_a_run_comes_back_and_forecasts_the_same(lorenz, tmp_path):
     np.testing.assert_array_equal(one.path, other.path)
     assert other.path.shape == (21, 3)
     np.testing.assert_allclose(run.forecast(0.81).times, [0.8, 0.81])
-    with pytest.raises(ValueError, match="up to 10,000,000 steps; from 0.8 to 1.2, step=1e-12"):
+    with pytest.raises(ValueError, match=r"up to 10,000,000 steps; from 0\.8 to 1\.2, step=1e-12"):
         run.forecast(1.2, step=1e-12)
 
 
