@@ -215,6 +215,23 @@ def test_few_data_do_not_end_the_climb_early():
     np.testing.assert_allclose(early.parameters[0], whole.parameters[0], rtol=1e-2)
 
 
+def test_the_climb_ends_where_the_level_is_flat_however_fine_the_ladder():
+    """At a factor of 1.1 a level that still rises by a percent a decade hardly changes from rung to rung."""
+    times = np.linspace(0.0, 6.0, 60)
+
+    def pendulum(t, x, stiffness):
+        return jnp.stack([x[1], -stiffness * jnp.sin(x[0]) - 0.25 * x[1] + 1.15 * jnp.cos(0.7 * t)])
+
+    path = np.asarray(dp.models.integrate(pendulum, jnp.array([0.5, 0.0]), times, jnp.asarray(1.0)))
+    values = path[:, :1] + 0.1 * np.random.default_rng(1).normal(size=(60, 1))
+    observations = dp.Observations(times, values, components=[0], noise=0.1)
+    action = dp.Action(pendulum, observations, dp.HermiteSimpson(), args=dp.Unknown(0.5, 2.0), dimension=2, steps=10)
+    ladder, starts = dp.Ladder(factor=1.1, rungs=287, largest=1.0), dp.initial_paths(action, 1, jax.random.key(0))
+    early, whole = (dp.anneal(action, ladder, starts=starts, prune=None, stop=s) for s in (True, False))
+    assert early.report.rungs < whole.report.rungs
+    assert early.report.level == pytest.approx(whole.report.level, rel=3e-4)
+
+
 def test_a_fine_ladder_leaves_out_rungs_that_cost_nothing(action, starts, whole):
     """The same levels at the top with fewer steps; R_f grows by no more than `largest` at once. Every rung if asked."""
     few, fine = tuple(x[:2] for x in starts), dp.Ladder(factor=1.5, rungs=68)

@@ -67,6 +67,9 @@ def two(x, args):
 def said(t, x, args):
     return "no"
 
+def branching(t, x, args):
+    return x if x[0] > 0 else -x
+
 constant = 3.0
 """
 

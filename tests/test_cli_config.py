@@ -1,12 +1,15 @@
 """Configurations that cannot be: each is refused in one sentence, with exit status 2, before anything is computed."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_archive import made
 from test_cli import deepest, here, names, refused, settled, table, written
 
 import deepest as dp
+from deepest.cli._tables import found
 
 __all__ = ["here", "settled"]  # fixtures
 
@@ -100,6 +103,10 @@ CONFIGURATIONS = {
         own("said"),
         "dx/dt of shape (3,) for a state of that shape; it returned str",
     ),
+    "a model that branches": (
+        own("branching"),
+        "mymodel:branching fails in line 26 of mymodel.py: The model must be traceable: written with jax.numpy",
+    ),
     "wrong shape": (own("narrow"), "must return dx/dt of shape (3,)"),
     "wrong dtype": (own("whole"), "must keep the dtype float64; it returned int64"),
     "crashing model": (own("crash"), "mymodel:crash fails in line 14 of mymodel.py: TypeError"),
@@ -126,6 +133,10 @@ CONFIGURATIONS = {
         "one number, or 5, one a component; received 2",
     ),
     "bad bounds": (written(state="bounds = [3, 1]"), "lower ≤ upper"),
+    "data outside of their bounds": (
+        written(state="bounds = [50, 60]"),
+        "Component 0 was measured as 0.12573 at 0, far outside of its bounds, 50 and 60.",
+    ),
     "bounds of another size": (written(state="bounds = [[1], [3]]"), "State bounds must be scalars or have shape (5,)"),
     "no folder": (written(output='file = "no/run.nc"'), "folder no does not exist"),
     "output that is no NetCDF": (written(output='file = "data.csv"'), "ends in .nc"),
@@ -152,6 +163,16 @@ def test_a_ladder_that_single_precision_does_not_hold_is_refused(here):
 def test_a_configuration_from_an_editor_that_marks_utf_8_is_read(here):
     Path("c.toml").write_text(written(data='file = "none.csv"\nnoise = 1'), "utf-8-sig")
     refused(deepest("anneal", "c.toml", "--no-cache"), "none.csv does not exist")
+
+
+def test_the_advice_names_what_is_in_sight():
+    """Gaps over which the grid takes one long step, and a ladder that ends too early."""
+    times, values = np.append(0.02 * np.arange(60), 4.0), np.random.default_rng(0).normal(size=(61, 1))
+    observations = dp.Observations(times, values, components=[0], noise=1.0)
+    result = made(dp.models.Lorenz63(), observations, steps=2)
+    high, low = (dataclasses.replace(result, levels=np.cumsum(np.full((3, 4), x), axis=0)) for x in (9.0, 0.01))
+    assert "a shorter step across gaps (step=; the longest is 2.82)" in dict(found(high))["advice"]
+    assert "has the ladder more rungs to climb?" in dict(found(low))["advice"]
 
 
 NEURON = """

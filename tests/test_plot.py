@@ -231,7 +231,7 @@ def test_given_axes_are_used_and_returned(result):
     ("draw", "sentence"),
     [
         (lambda r: dp.plot.path(r, [3]), "between 0 and 2; received 3"),
-        (lambda r: dp.plot.path(r, ["rho"]), 'No unknown called "rho" has a path .*: none'),
+        (lambda r: dp.plot.path(r, ["rho"]), 'unknowns that vary have names: none; received "rho"'),
         (lambda r: dp.plot.path(r, truth=np.zeros((41, 2))), r"truth must have the shape \(41, 3\)"),
         (lambda r: dp.plot.path(r, forecast_truth=np.zeros((41, 3))), "needs the forecast"),
         (lambda r: dp.plot.path(r, [0, 1], ax=plt.subplots()[1]), "has 2 panels, one Axes each; received 1"),

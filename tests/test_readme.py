@@ -23,7 +23,8 @@ def data(tmp_path, monkeypatch):
     values = truth[:, [0, 2, 4, 6, 8, 10, 14, 16]] + 0.5 * rng.normal(size=(161, 8))
     values[40, 3] = np.nan
     monkeypatch.chdir(tmp_path)
-    np.save("data.npy", np.column_stack([times, values]))
+    header = "time,x0,x2,x4,x6,x8,x10,x14,x16"
+    np.savetxt("data.csv", np.column_stack([times, values]), delimiter=",", header=header, comments="")
     return truth
 
 
@@ -36,5 +37,6 @@ def test_the_example_finds_the_path(data):
     assert abs(float(result.best.model.forcing) - 8.17) < 0.01 * 8.17
     assert np.sqrt(np.mean((result.best.path - data) ** 2)) < 0.25
     np.testing.assert_allclose(names["forecast"].path[0], result.best.path[-1], rtol=1e-12)
+    assert Path("levels.png").stat().st_size > 0
     assert dp.load("run.nc").best.level == result.best.level
     assert jax.config.jax_enable_x64

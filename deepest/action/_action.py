@@ -22,6 +22,8 @@ from deepest.transcription import AbstractTranscription, PathProblem, Weight, po
 
 # R_f/R_m that damps steps where nothing links the two sides of an interval: next to nothing.
 _FREE = 1e-8
+# So many deviations of the noise, and a tenth of the range, may what is measured lie outside of its bounds.
+_OUTSIDE = 10.0
 
 
 class Action(eqx.Module):
@@ -87,6 +89,8 @@ class Action(eqx.Module):
         bounds: tuple[ArrayLike | Sequence, ArrayLike | Sequence] | None = None,
         initial: Normal | None = None,
     ):
+        if not isinstance(transcription, AbstractTranscription):
+            raise ValueError(f"A transcription is an instance, such as HermiteSimpson(); received {transcription!r}.")
         self.estimable = estimable = Estimable(model, args, dimension=dimension)
         observations.check(estimable.dimension)
         self.observations, self.transcription, self.convention = observations, transcription, convention
@@ -103,6 +107,7 @@ class Action(eqx.Module):
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
         self.count = _float(observations.count)
         self.limits, self.bounded = _limits(estimable, bounds)
+        _check_bounds(np.asarray(self.limits[0]), observations)
         if isinstance(model_precision, str):
             model_precision = ranged(
                 model_precision, np.asarray(self.limits[0])[:, : estimable.dimension], observations
@@ -293,7 +298,12 @@ def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -
         returned.append(model(*arguments))
         return returned[0] if hasattr(returned[0], "shape") else None
 
-    rate = jax.eval_shape(traced, like(), like(size), like(parameters), like(varying))
+    try:
+        rate = jax.eval_shape(traced, like(), like(size), like(parameters), like(varying))
+    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
+        raise ValueError(
+            "The model must be traceable: written with jax.numpy in place of numpy, and jnp.where in place of if."
+        ) from error
     if rate is None or rate.shape != (size,):
         raise ValueError(
             f"The model must return dx/dt of shape ({size},) for a state of that shape; it returned "
@@ -335,6 +345,25 @@ def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
     state = np.concatenate([own, np.stack(estimable.bounds(varying=True))], axis=1)
     shared = np.stack(estimable.bounds(varying=False))
     return (_float(state), _float(shared)), bool(np.any(np.isfinite(state)))
+
+
+def _check_bounds(limits: np.ndarray, observations: Observations) -> None:
+    """Raise `ValueError` where a component was measured far outside of its bounds (2, D)."""
+    if observations.components is None:
+        return
+    lower, upper = limits[:, list(observations.components)]
+    values, present = np.asarray(observations.values), np.asarray(observations.present)
+    weight = np.asarray(observations.weight)
+    diagonal = weight if weight.ndim == 2 else np.diagonal(weight, axis1=1, axis2=2)
+    deviations = np.where(diagonal > 0.0, diagonal, np.inf) ** -0.5
+    allowed = np.maximum(_OUTSIDE * deviations, np.nan_to_num(0.1 * (upper - lower), posinf=0.0))
+    outside = present & ((values < lower - allowed) | (values > upper + allowed))
+    if np.any(outside):
+        k, column = np.argwhere(outside)[0]
+        raise ValueError(
+            f"Component {observations.components[column]} was measured as {values[k, column]:g} at "
+            f"{observations.times[k]:g}, far outside of its bounds, {lower[column]:g} and {upper[column]:g}."
+        )
 
 
 def _initial(initial: Normal | None, estimable: Estimable) -> Gaussian:

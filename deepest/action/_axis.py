@@ -68,7 +68,7 @@ def check_intervals(grid: Grid, transcription: AbstractTranscription) -> None:
     if (grid.size - 1) % stride:
         raise ValueError(
             f"{name} takes {stride} grid steps an interval, so their number must be a multiple of {stride}; received "
-            f"{grid.size - 1} steps. Cut each into {stride} with steps={stride}, or leave out an observation."
+            f"{grid.size - 1} steps. Cut each into {stride} with steps={stride}, or give the longest step, step=."
         )
     nodes = grid.times[::stride]
     widths = np.diff(nodes)

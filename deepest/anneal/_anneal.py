@@ -44,8 +44,8 @@ def anneal(
     - `members` and `key`: random starts from `initial_paths`, in `spread` where given, scalars or (D,); or
       `starts`: paths (member, N, D) and parameters (member, P) of your own.
     - `prune`: which members go on (`Prune`), or None to take all of them all the way.
-    - `stop`: end the climb at the rung where the lowest level, after it had risen, is flat (changes by less than 3e-4 a
-      rung) and consistent with χ²; not with so few data that χ² allows any low level.
+    - `stop`: end the climb at the rung where the lowest level, after it had risen, is flat (changes by less than 3e-4
+      while R_f grows fivefold) and consistent with χ²; not with so few data that χ² allows any low level.
     - `minimiser`: by default `DampedNewton`, in its primal–dual form on rungs that the dtype's precision asks it for.
     - `progress`: called on the host after every rung.
     - `checkpoint`: a NetCDF file that holds the run as far as it has come, and in the end the result as `Result.save`
@@ -110,7 +110,7 @@ def _kept(loop: Loop, path: str | os.PathLike[str], force: bool) -> Result:
 
 def _starts(action: Action, members: int, key, starts, spread) -> tuple[Array, Array]:
     if starts is None:
-        if key is None:
+        if key is None or isinstance(key, int):
             raise ValueError("Random starts need key=jax.random.key(seed); or pass starts=(paths, parameters).")
         if members < 1:
             raise ValueError(f"An ensemble needs at least one member; received members={members}.")

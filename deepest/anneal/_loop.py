@@ -17,8 +17,8 @@ from deepest.anneal._result import Pending, Result, consistent, expected
 from deepest.anneal._rung import FINE, ROUGH, Members, advance, suited, yielding
 from deepest.minimise import AbstractMinimiser, Status
 
-# The lowest level is flat where one rung changes it by less than this, relative.
-_FLAT = 3e-4
+# The lowest level is flat where it changes by less than this, relative, as R_f grows by this factor.
+_FLAT, _SPAN = 3e-4, 5.0
 # Levels that differ by less, relative, are one minimum's.
 _SAME = 1e-3
 # At the top a minimum may lie far down a narrow valley: members that can win get the limit of steps this often.
@@ -168,7 +168,7 @@ class Loop:
         here, last = s.active & (s.reached < rung), rung == s.top
         self._polish(rung, here) if last else self._climb(rung, here, ROUGH)
         s.active = s.active & s.alive & (~here | (s.levels[rung] <= min(self._lowest(), bound)))
-        if not last and self.stop and self._flat(before, rung, here & s.active):
+        if not last and self.stop and self._flat(rung, here & s.active):
             self._polish(rung, here & s.active)
             s.top, last = rung, True
         if last:
@@ -225,15 +225,21 @@ class Loop:
         alive = int(s.alive.sum())
         return Progress(rung, self.ratios.size, self.ratios[rung], going, alive, here.size, distinct[:3], left)
 
-    def _flat(self, before: int, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
-        """Whether the lowest level has changed by next to nothing a rung since the one before, after it had risen, and
-        χ² allows it: where it allows any low level, flatness says nothing."""
-        if before < 0 or not active.any() or expected(self.action)[0] <= 0.0:
+    def _flat(self, rung: int, active: Bool[np.ndarray, " member"]) -> bool:
+        """Whether the lowest level has changed by next to nothing since R_f was a fifth of what it is, after it had
+        risen, and χ² allows it: where it allows any low level, flatness says nothing."""
+        if not active.any() or expected(self.action)[0] <= 0.0:
             return False
         levels = self.standing.levels
         lowest = np.flatnonzero(active)[np.argmin(levels[rung, active])]
-        now, then, first = levels[rung, lowest], levels[before, lowest], np.nanmin(levels[: rung + 1, lowest])
-        settled = abs(now - then) <= _FLAT * (rung - before) * now < now - first
+        # Over less than that, levels of rungs that are minimised roughly say little.
+        far = self.ratios <= self.ratios[rung] / _SPAN * (1.0 + 1e-9)
+        below = np.flatnonzero(far & np.isfinite(levels[:, lowest])[: far.size])
+        if below.size == 0:
+            return False
+        now, then, first = levels[rung, lowest], levels[below[-1], lowest], np.nanmin(levels[: rung + 1, lowest])
+        spans = np.log(self.ratios[rung] / self.ratios[below[-1]]) / np.log(_SPAN)
+        settled = abs(now - then) <= _FLAT * spans * now < now - first
         return bool(settled) and consistent(self.action, now)
 
     def _lowest(self) -> float:

@@ -101,8 +101,12 @@ class Report:
     @property
     def flatness(self) -> str:
         """From which rung the lowest level is flat, in words; rungs are counted from 1."""
-        rising = 1 < self.rungs == self.flat_from + 1
-        return "still rising at the top" if rising else f"flat from rung {self.flat_from + 1}"
+        return "still rising at the top" if self.rising else f"flat from rung {self.flat_from + 1}"
+
+    @property
+    def rising(self) -> bool:
+        """Whether the lowest level is not flat at the top."""
+        return 1 < self.rungs == self.flat_from + 1
 
     @property
     def power(self) -> str:

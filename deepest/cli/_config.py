@@ -122,7 +122,7 @@ def _action(held: dict[str, dict[str, Any]], folder: Path) -> Action:
     if "precision" in held["state"]:
         precision = held["state"]["precision"]
         options["model_precision"] = precision if isinstance(precision, str) else np.asarray(precision, float)
-    _models.check_cover((model, beside.get("args")), observations.times)
+    _models.check_cover((model, beside.get("args")), observations.times, "data")
     try:
         return Action(model, observations, TRANSCRIPTIONS[chosen](), **beside, **options)
     except Exception as error:
@@ -145,4 +145,7 @@ def _spread(given: list | None, dimension: int) -> tuple[Any, Any] | None:
 def _observations(data: dict[str, Any], folder: Path) -> Observations:
     table = read_table(folder / data["file"], **_schema.fields(data, "time", "columns"))
     noise = np.asarray(data["noise"], float)
-    return Observations(table.times, table.values, noise=noise, **_schema.fields(data, "components"))
+    try:
+        return Observations(table.times, table.values, noise=noise, **_schema.fields(data, "components"))
+    except ValueError as error:
+        raise Refusal(f"{data['file']}: {error}") from error

@@ -15,7 +15,8 @@ forcing = { unknown = [6, 10] } # a number, or a range in which to find it
 # keys are the entries of args. An unknown may have a Gaussian prior, or a path of its own:
 #     gain = { unknown = [0, 5], prior = { mean = 1, deviation = 0.5 } }
 #     drive = { unknown = [-1, 1], varies = true }
-# A known function of time is read from a file, and is called as args["current"](t):
+# A known function of time is read from a file, and is called as args["current"](t),
+# which is a number for one column and a vector for several:
 #     current = { stimulus = "current.csv", columns = ["I"], continuity = "linear" }      # or "steps", or "cubic"
 
 [data]
@@ -33,7 +34,7 @@ spread = [-10, 10]              # range in which unmeasured components start; ea
 
 [transcription]                 # may be left out
 name = "HermiteSimpson"         # or Euler, Trapezoid, ImplicitMidpoint, RungeKutta4
-steps = 1                       # grid steps between two times of the data; or
+steps = 2                       # grid steps between two times of the data; or
 # step = 0.01                   # the longest that a grid step may be, which fills gaps
 convention = "interval"         # or "continuum": R_f does not change its meaning when the grid is refined
 
@@ -41,6 +42,7 @@ convention = "interval"         # or "continuum": R_f does not change its meanin
 start = 1e-6
 factor = 5.0
 rungs = 18
+# largest = 100                 # by how much R_f may grow at once where nothing changes, with a factor such as 1.5
 
 [ensemble]                      # may be left out
 members = 64                    # random starting paths

@@ -8,6 +8,7 @@ import typer
 
 from deepest import plot
 from deepest.anneal import Result
+from deepest.cli import _models
 from deepest.cli._files import beside, check, write_table
 from deepest.cli._load import load
 from deepest.cli._options import Cache, Force, Plots, Run, Trust
@@ -59,6 +60,8 @@ def forecast(
     end = float(result.action.grid.times[-1])
     if not end < until < float("inf"):
         raise Refusal(f"A forecast ends after the data, which end at {end:g}; received --until {until:g}.")
+    best = result.best
+    _models.check_cover((best.model, best.args), np.array([end, until]), "forecast")
     ahead = patiently(lambda: result.forecast(until, step=step))
     if not np.all(np.isfinite(ahead.path)):
         last = ahead.times[int(np.argmin(np.all(np.isfinite(ahead.path), axis=1)))]

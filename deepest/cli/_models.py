@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from deepest import models
-from deepest.cli._refuse import Refusal, nearest
+from deepest.cli._refuse import Refusal, nearest, tell
 from deepest.cli._schema import TEXT, TEXTS
 from deepest.io import read_table
 from deepest.models import Normal, Stimulus, Unknown
@@ -147,15 +147,22 @@ def _stimulus(key: str, entry: dict[str, Any], folder: Path) -> Stimulus:
         raise Refusal(f"{entry['stimulus']}: {error}") from error
 
 
-def check_cover(model: Any, times: np.ndarray) -> None:
-    """Refuse a stimulus in the model or its args that tells nothing of the data's times."""
+def check_cover(model: Any, times: np.ndarray, what: str) -> None:
+    """Refuse a stimulus in the model or its args that tells nothing of the times of the data or the forecast, and say
+    so where it tells of some of them alone."""
     is_stimulus = lambda x: isinstance(x, Stimulus)
     for stimulus in filter(is_stimulus, jax.tree.leaves(model, is_leaf=is_stimulus)):
         begin, end = float(stimulus.times[0]), float(stimulus.times[-1])
         if end < times[0] or begin > times[-1]:
             raise Refusal(
-                f"A stimulus is given from {begin:g} to {end:g}, and the data from {times[0]:g} to {times[-1]:g}: they "
-                "have no time in common."
+                f"A stimulus is given from {begin:g} to {end:g}, and the {what} from {times[0]:g} to {times[-1]:g}: "
+                "they have no time in common."
+            )
+        near = 1e-6 * (times[-1] - times[0])
+        if begin > times[0] + near or end < times[-1] - near:
+            tell(
+                f"Note: a stimulus is given from {begin:g} to {end:g}, and the {what} from {times[0]:g} to "
+                f"{times[-1]:g}; outside of its times it keeps its first and last value."
             )
 
 
@@ -174,12 +181,12 @@ def _array(key: str, entry: Any) -> np.ndarray:
 
 def blame(name: str, error: Exception) -> Refusal | None:
     """The sentence for an exception that comes from inside a model; None where it does not."""
-    own = ":" in name
+    own, at = ":" in name, error.__cause__ or error
     module = sys.modules.get(name.partition(":")[0] if own else MODELS[name].__module__)
     file = getattr(module, "__file__", None)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    lines = [frame.lineno for frame in traceback.extract_tb(at.__traceback__) if frame.filename == file]
     if file is None or not lines:
         return None
     where = f"in line {lines[-1]} of {Path(file).name}" if own else "with what stands in [model]"
     what = str(error).strip().partition("\n")[0]
-    return Refusal(f"The model {name} fails {where}: {type(error).__name__}: {what}")
+    return Refusal(f"The model {name} fails {where}: {what if error.__cause__ else f'{type(error).__name__}: {what}'}")

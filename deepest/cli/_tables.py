@@ -16,6 +16,9 @@ from deepest.minimise import Status
 from deepest.networks import Score, Trained
 from deepest.twin import Learned, Measurements, Outcome, Skill, success
 
+# An interval so many times as long as the others is a gap.
+_COARSE = 5.0
+
 Rows = Iterable[tuple[str, str]]
 
 
@@ -35,10 +38,8 @@ def found(result: Result) -> Rows:
     low, high = expected(result.action)
     verdict = "consistent" if report.consistent else "NOT consistent"
     yield "lowest level", f"{report.level:.4f}, {verdict} with χ² ({max(low, 0.0):.2f} to {high:.2f})"
-    if report.level > high:
-        yield "advice", "the path misses the data by more than the noise: more members, another spread, another model?"
-    elif not report.consistent:
-        yield "advice", "the path is closer to the data than the noise allows: is the noise smaller than given?"
+    if not report.consistent:
+        yield "advice", _advice(result, missed=report.level > high)
     if report.gap is None:
         shared = (
             "one member reached the top"
@@ -50,6 +51,18 @@ def found(result: Result) -> Rows:
         yield "second level", f"A₁ − A₀ = {report.gap:.3g}, e^(−gap) = {report.power}"
     yield "members", f"{report.finished} of {result.status.size} reached the top, {report.winners} the lowest level"
     yield "ladder", f"{report.rungs} rungs to R_f/R_m = {result.ratios[-1]:.1e}, {report.flatness}"
+
+
+def _advice(result: Result, *, missed: bool) -> str:
+    """What to try where χ² does not allow the lowest level."""
+    if not missed:
+        why = "has the ladder more rungs to climb" if result.report.rising else "is the noise smaller than given"
+        return f"the path is closer to the data than the noise allows: {why}?"
+    action = result.action
+    steps = np.delete(np.diff(action.grid.times[:: action.transcription.stride]), action.unlinked)
+    coarse = steps.max() > _COARSE * np.median(steps)
+    gaps = f"a shorter step across gaps (step=; the longest is {steps.max():g}), " if coarse else ""
+    return f"the path misses the data by more than the noise: {gaps}more members, another spread, another model?"
 
 
 def estimates(result: Result) -> Rows:

@@ -130,7 +130,9 @@ def _check_component(best: Estimate, component: int | str) -> None:
     if isinstance(component, str):
         if component not in best.varying:
             have = ", ".join(best.varying) or "none"
-            raise ValueError(f'No unknown called "{component}" has a path of its own; those that vary: {have}.')
+            raise ValueError(
+                f'Components of the state are numbers, unknowns that vary have names: {have}; received "{component}".'
+            )
     elif not 0 <= component < size:
         raise ValueError(f"Components lie between 0 and {size - 1}; received {component}.")
 
