@@ -215,6 +215,29 @@ def test_few_data_do_not_end_the_climb_early():
     np.testing.assert_allclose(early.parameters[0], whole.parameters[0], rtol=1e-2)
 
 
+def test_float32_weighs_what_it_climbs_inside_jit_too():
+    """Predators and prey with R_f of 1 and 1e4: as float64 does, with the action closed over, weighed or handed in."""
+    times = np.linspace(0.0, 10.0, 21)
+    path = np.asarray(dp.models.integrate(dp.models.LotkaVolterra(), jnp.array([2.0, 1.0]), times))
+    values = path + 0.1 * np.random.default_rng(0).normal(size=(21, 2))
+    ladder, weights = dp.Ladder(1.0, 100.0, 3), np.array([1.0, 1e4])
+
+    def levels():
+        observations = dp.Observations(times, values, noise=0.1)
+        action = dp.Action(dp.models.LotkaVolterra(), observations, dp.HermiteSimpson())
+        heavy, start = action.weigh(weights), (jnp.asarray(path, float)[None], jnp.zeros((1, 0)))
+        climbed = lambda a: dp.climb(a, *start, ladder)[1][-1, 0]
+        weighed = jax.jit(lambda w: climbed(action.weigh(w)))(jnp.asarray(weights, start[0].dtype))
+        inside = jax.jit(lambda v: climbed(action.weigh(weights).observe(v)))(action.observations.values)
+        return np.array([climbed(heavy), eqx.filter_jit(climbed)(heavy), weighed, inside], float)
+
+    double = levels()
+    with jax.enable_x64(False):
+        single = levels()
+    np.testing.assert_allclose(double, double[0], rtol=1e-8)
+    np.testing.assert_allclose(single, double, rtol=1e-4)
+
+
 def test_the_climb_ends_where_the_level_is_flat_however_fine_the_ladder():
     """At a factor of 1.1 a level that still rises by a percent a decade hardly changes from rung to rung."""
     times = np.linspace(0.0, 6.0, 60)

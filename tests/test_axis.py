@@ -81,6 +81,32 @@ def test_a_brief_pulse_beside_an_observation_is_as_brief_as_it_is():
     np.testing.assert_array_equal(action.places, [0, 1, 3, 4])
 
 
+@pytest.mark.parametrize("jumps", [(0.5, 0.6), (0.5, 0.500001), (0.4999999, 0.5), (1.99999999, 2.0)], ids=str)
+def test_jumps_beside_a_node_and_upon_it(jumps):
+    """Each that matters has a node, and the grid that comes out is the one that it makes of itself."""
+    times = 0.25 * np.arange(9)
+    make = lambda **laid: dp.Action(
+        driven, observed(times, width=1), dp.HermiteSimpson(), args=square_wave((0.0, *jumps)), dimension=2, **laid
+    )
+    action = make(steps=2)
+    nodes = action.grid.times[::2]
+    assert all(np.min(np.abs(nodes - jump)) <= 1e-4 * 0.25 for jump in jumps)
+    np.testing.assert_allclose(action.grid.times[action.places], times, atol=1e-4 * 0.25)
+    assert (action.grid.times[0], action.grid.times[-1]) == (times[0], times[-1])
+    np.testing.assert_array_equal(make(grid=action.grid).grid.times, action.grid.times)
+
+
+def test_jumps_that_are_one_but_for_how_they_were_computed_are_one_node():
+    one, other = 0.1 * np.arange(60), np.cumsum(np.full(60, 0.1)) - 0.1
+    both = {"a": Stimulus(one, np.arange(60) % 2.0, "steps"), "b": Stimulus(other, np.arange(60) % 2.0, "steps")}
+    model = lambda t, x, s: jnp.stack([s["a"](t) + s["b"](t) - x[0]])
+    observations = dp.Observations(0.5 * np.arange(13), np.zeros((13, 1)), noise=0.1)
+    make = lambda **laid: dp.Action(model, observations, dp.HermiteSimpson(), args=both, dimension=1, **laid)
+    action = make(steps=2)
+    assert np.diff(action.grid.times).min() > 0.04
+    np.testing.assert_array_equal(make(grid=action.grid).grid.times, action.grid.times)
+
+
 @pytest.mark.parametrize("options", [{"step": 0.25}, {"steps": 20}], ids=["step", "steps"])
 @pytest.mark.parametrize(("begin", "jump"), [(7.0, 1.5), (12.0, 6.0)], ids=["a break in a gap", "a jump in the pause"])
 def test_no_long_interval_is_linked_beside_a_break(options, begin, jump):
@@ -337,6 +363,12 @@ def test_a_jump_in_single_precision_finds_the_node_that_it_means(begin):
     assert action.grid.size == 21
 
 
+def test_a_stimulus_that_begins_after_its_experiment_is_constant_in_it():
+    late, early = Stimulus([5.0, 6.0], [3.0, 4.0]), Stimulus([0.0, 1.0], [7.0, 8.0])
+    together = Stimulus.join([late, early], [0.0, 4.0], [4.0])
+    np.testing.assert_allclose(jax.vmap(together)(jnp.array([0.0, 3.9, 4.0, 4.5])), [3.0, 3.0, 7.0, 7.5])
+
+
 def test_model_precision_by_range_weighs_errors_by_their_part_of_it():
     bounds = (np.array([-100.0, 0.0, 0.0]), np.array([100.0, 1.0, 4.0]))
     ranged = dp.Action(Lorenz63(), observed(FIRST), dp.Euler(), bounds=bounds, model_precision="range")
@@ -348,6 +380,7 @@ def test_model_precision_by_range_weighs_errors_by_their_part_of_it():
     ("options", "sentence"),
     [
         ({"breaks": [0.0]}, "after the first observation.*received a break at 0"),
+        ({"breaks": [1e-6]}, "after the first observation.*received a break at 1e-06"),
         ({"breaks": [3.0]}, "up to the last, at 2.5; received a break at 3"),
         ({"breaks": [2.0, 0.5]}, "finite times that increase"),
         ({"breaks": [2.0, 2.0 + 1e-9]}, "Nothing lies between the breaks at 2.0 and 2.000000001"),

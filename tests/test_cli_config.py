@@ -46,7 +46,7 @@ CONFIGURATIONS = {
     "noise that vanishes": (data("data.csv", "noise = 1e-200"), "The noise must lie between 7.5e-155 and 1.3e+154"),
     "an argument that is no number": (
         lorenz96("dimension = 5\nforcing = nan"),
-        "forcing in [model] is a finite num",
+        "forcing in [model] is a number; received nan",
     ),
     "a list in place of a number": (
         written(model='name = "LotkaVolterra"\ngrowth = [1, 2]', data='file = "data.csv"\nnoise = 1'),
@@ -160,6 +160,13 @@ def test_a_ladder_that_single_precision_does_not_hold_is_refused(here):
     assert names(here) == before
 
 
+def test_an_open_range_and_an_open_ladder_are_no_slips(here):
+    """Everything is read but the data, whose file is not there."""
+    state = {"state": "bounds = [[0, 0, 0, 0, -inf], inf]", "ladder": "largest = inf"}
+    Path("c.toml").write_text(written(**state, data='file = "none.csv"\nnoise = 1'), "utf-8")
+    refused(deepest("anneal", "c.toml", "--no-cache"), "none.csv does not exist")
+
+
 def test_a_configuration_from_an_editor_that_marks_utf_8_is_read(here):
     Path("c.toml").write_text(written(data='file = "none.csv"\nnoise = 1'), "utf-8-sig")
     refused(deepest("anneal", "c.toml", "--no-cache"), "none.csv does not exist")
@@ -209,6 +216,7 @@ def test_a_neuron_with_its_stimulus_in_a_file_and_two_experiments_is_annealed(he
     Path("c.toml").write_text(NEURON, "utf-8")
     said = deepest("anneal", "c.toml", "--no-cache")
     assert said.exit_code == 0, said.stderr
+    assert "Note: a stimulus is given from 0 to 102, and the data from 0 to 107.5; outside of its times" in said.stderr
     action = dp.load("run.nc").action
     assert len(action.estimable.names) == 18
     assert {4.25, 8.0, 100.0, 102.0} <= set(action.grid.times[::2].tolist())

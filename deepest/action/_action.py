@@ -24,6 +24,8 @@ from deepest.transcription import AbstractTranscription, PathProblem, Weight, po
 _FREE = 1e-8
 # So many deviations of the noise, and a tenth of the range, may what is measured lie outside of its bounds.
 _OUTSIDE = 10.0
+# What the largest relative R_f is taken for where it is traced: rather too much than too little.
+_UNTOLD = 1e4
 
 
 class Action(eqx.Module):
@@ -68,7 +70,6 @@ class Action(eqx.Module):
     initial: Gaussian
     prior: Gaussian
     reference: Float[Array, ""]
-    heaviest: Float[np.ndarray, ""]
     bounded: bool = eqx.field(static=True)
     convention: Literal["interval", "continuum"] = eqx.field(static=True)
 
@@ -106,18 +107,16 @@ class Action(eqx.Module):
         self.places = self.grid.locate(observations.times)
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
         self.count = _float(observations.count)
-        self.limits, self.bounded = _limits(estimable, bounds)
-        _check_bounds(np.asarray(self.limits[0]), observations)
+        state, shared = _limits(estimable, bounds)
+        _check_bounds(state, observations)
+        self.limits, self.bounded = (_float(state), _float(shared)), bool(np.any(np.isfinite(state)))
         if isinstance(model_precision, str):
-            model_precision = ranged(
-                model_precision, np.asarray(self.limits[0])[:, : estimable.dimension], observations
-            )
+            model_precision = ranged(model_precision, state[:, : estimable.dimension], observations)
         self.shape = Weight(relative(model_precision, widths, estimable.dimension, convention))
         volatility = estimable.volatility(float(np.ptp(self.grid.times)))
         self.drift = _float(volatility[None] ** -2.0 / widths[:, None])
         self.initial, self.prior = _initial(initial, estimable), Gaussian(*map(_float, estimable.prior(varying=False)))
         self.reference = _float(observations.reference_precision)
-        self.heaviest = heaviest(np.asarray(self.shape.value), np.asarray(self.limits[0]), observations)
 
     def at(self, ratio: Float[Array, ""] | float) -> PathAction:
         """The action at R_f = ratio · R_m, as a problem to minimise; `ratio` may be traced.
@@ -195,11 +194,9 @@ class Action(eqx.Module):
             raise ValueError(
                 f"This model precision has shape {shape[1:]} or {shape}; received {model_precision.shape}."
             )
-        value, heavy = jnp.broadcast_to(model_precision, shape), self.heaviest
         if not isinstance(model_precision, Tracer):
             check_positive(np.asarray(model_precision), full=len(shape) == 3)
-            heavy = heaviest(np.asarray(value), np.asarray(self.limits[0]), self.observations)
-        return eqx.tree_at(lambda a: (a.shape.value, a.heaviest), self, (value, heavy))
+        return eqx.tree_at(lambda a: a.shape.value, self, jnp.broadcast_to(model_precision, shape))
 
     def given(self, model: Callable, args: Any = None) -> "Action":
         """The same action with other known numbers in the model and args, which are of the same structure with the same
@@ -222,6 +219,15 @@ class Action(eqx.Module):
         known = lambda e: [(*e.bounds(varying=v), *e.prior(varying=v)) for v in (False, True)]
         if not all(map(np.array_equal, *(sum(known(e), ()) for e in (self.estimable, estimable)))):
             raise ValueError("The unknowns must have the ranges and priors that they had: make another Action.")
+
+    @property
+    def heaviest(self) -> float:
+        """The largest relative R_f, in states and measurements in units of their ranges where these are known; 10⁴
+        where this action is traced, and it cannot be told."""
+        shape, limits = self.shape.value, self.limits[0]
+        if isinstance(shape, Tracer) or isinstance(limits, Tracer):
+            return _UNTOLD
+        return heaviest(np.asarray(shape), np.asarray(limits), self.observations)
 
     @property
     def pieces(self) -> list[slice]:
@@ -328,7 +334,7 @@ def _on_grid(observations: Observations, grid: Grid, index: np.ndarray, size: in
     return Measurement(_float(values), _float(weight), observations.components, observations.operator, size)
 
 
-def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
+def _limits(estimable: Estimable, bounds) -> tuple[np.ndarray, np.ndarray]:
     own = np.array([[-np.inf], [np.inf]]) * np.ones(estimable.dimension)
     if bounds is not None:
         if len(bounds) != 2:
@@ -344,7 +350,7 @@ def _limits(estimable: Estimable, bounds) -> tuple[tuple[Array, Array], bool]:
             raise ValueError(f"State bounds need lower ≤ upper; component {k} has {own[0, k]:g} and {own[1, k]:g}.")
     state = np.concatenate([own, np.stack(estimable.bounds(varying=True))], axis=1)
     shared = np.stack(estimable.bounds(varying=False))
-    return (_float(state), _float(shared)), bool(np.any(np.isfinite(state)))
+    return state, shared
 
 
 def _check_bounds(limits: np.ndarray, observations: Observations) -> None:

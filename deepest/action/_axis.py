@@ -49,11 +49,11 @@ def check_breaks(breaks: ArrayLike | Sequence, times: np.ndarray) -> np.ndarray:
     breaks = np.asarray(breaks, float)
     if breaks.ndim != 1 or not np.all(np.isfinite(breaks)) or not np.all(np.diff(breaks) > 0):
         raise ValueError(f"breaks are finite times that increase; received {breaks}.")
-    near = 1e-4 * np.min(np.diff(times))
-    if np.any(np.diff(breaks) < near):
+    near = 1e-4 * np.diff(times)
+    if np.any(np.diff(breaks) < np.min(near)):
         k = int(np.argmin(np.diff(breaks)))
         raise ValueError(f"Nothing lies between the breaks at {breaks[k]} and {breaks[k + 1]}; give one of them.")
-    inside = (breaks > times[0] + near) & (breaks <= times[-1] + near)
+    inside = (breaks > times[0] + near[0]) & (breaks <= times[-1] + near[-1])
     if not np.all(inside):
         raise ValueError(
             f"A path can begin anew after the first observation, at {times[0]:g}, and up to the last, at "
@@ -74,7 +74,7 @@ def check_intervals(grid: Grid, transcription: AbstractTranscription) -> None:
     widths = np.diff(nodes)
     for j in range(1, stride):
         place = (grid.times[j::stride] - nodes[:-1]) / widths
-        if not np.allclose(place, j / stride, atol=1e-4):
+        if np.any(np.abs(place - j / stride) > 1e-4 + 4.0 * np.spacing(np.abs(nodes[:-1])) / widths):
             k = int(np.argmax(np.abs(place - j / stride)))
             raise ValueError(
                 f"{name} needs its interior points evenly spaced; time {grid.times[k * stride + j]:g} is not midway "

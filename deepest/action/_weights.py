@@ -21,15 +21,15 @@ def ranged(word: str, limits: np.ndarray, observations: Observations) -> np.ndar
     return (np.mean(measured) / width) ** 2
 
 
-def heaviest(shape: np.ndarray, limits: np.ndarray, observations: Observations) -> Float[np.ndarray, ""]:
+def heaviest(shape: np.ndarray, limits: np.ndarray, observations: Observations) -> float:
     """The largest relative R_f (1 or K, D) or (1 or K, D, D), in states in units of their ranges, from limits (2, D),
     and measurements in those of the measured ones' mean; in the states' own units where not all ranges are known."""
     size = shape.shape[1]
     largest = np.max(shape if shape.ndim == 2 else np.diagonal(shape, axis1=1, axis2=2), axis=0)
     width = (limits[1] - limits[0])[:size]
     if not np.all(np.isfinite(width) & (width > 0)):
-        return np.asarray(np.max(largest))
-    return np.asarray(np.max(largest / ranged("range", limits[:, :size], observations)))
+        return float(np.max(largest))
+    return float(np.max(largest / ranged("range", limits[:, :size], observations)))
 
 
 def relative(given: ArrayLike | Sequence, widths: np.ndarray, size: int, convention: str) -> Array:

@@ -106,7 +106,6 @@ def _constants(action: Action) -> dict[str, tuple]:
     return {
         "grid": (("time",), action.grid.times, {"long_name": "times of the path"}),
         "reference": ((), np.asarray(action.reference), {"long_name": "R_m in which R_f/R_m is counted"}),
-        "heaviest": ((), action.heaviest, {"long_name": "largest R_f, relative and in units of ranges"}),
         "breaks": (("break",), action.breaks, {"long_name": "times at which the path begins anew"}),
         "model_precision": (("interval", "state", "state_2")[: shape.ndim], shape, {"long_name": "R_f, relative"}),
         "lower": (("state",), lower, {"long_name": "lower bound of the state"}),
@@ -293,5 +292,5 @@ def _action(get: Callable[[str], Any], file: _File) -> Action:
     )
     names = ("model_precision", "initial_mean", "initial_precision", "reference")
     exact = tuple(jnp.asarray(constants[name]) for name in names)
-    where = lambda a: (a.shape.value, a.initial.mean, a.initial.precision, a.reference, a.heaviest)
-    return eqx.tree_at(where, action, (*exact, np.asarray(constants["heaviest"])))
+    where = lambda a: (a.shape.value, a.initial.mean, a.initial.precision, a.reference)
+    return eqx.tree_at(where, action, exact)

@@ -14,6 +14,8 @@ from deepest.minimise import precision
 
 # A parameter whose deviation is more than this part of what it was before the data is hardly known from them.
 _LOOSE = 0.5
+# To which part of its diagonal a curvature that was solved for is symmetric, in float32 too.
+_SYMMETRIC = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +98,11 @@ def identified(
     z = action.pack(jnp.asarray(path), jnp.asarray(parameters))
     at, found = z.nodes.dtype.type(ratio), np.full((parameters.size, parameters.size), np.nan)
     # Exact at every R_f; but where bounds hold much of a path, some directions may be held by nothing, and only the
-    # normal equations, which add a little, can tell the others.
+    # normal equations, which add a little, can tell the others. What is not symmetric then is not solved.
     for saddle in (True, False):
-        if not np.all(np.isfinite(found)):
+        if not _told(found):
             found = np.asarray(_precision(action, at, z, saddle), float)
-    if not np.all(np.isfinite(found)):
+    if not _told(found):
         found = np.zeros_like(found)  # nothing is known where the curvature cannot be told
     lower, upper = (np.asarray(bound, float) for bound in action.limits[1])
     _, prior = action.estimable.prior(varying=False)
@@ -123,6 +125,14 @@ def identified(
         before=before,
         at_bound=at_bound,
     )
+
+
+def _told(curvature: np.ndarray) -> bool:
+    """Whether a curvature (P, P) is finite, and symmetric as it must be."""
+    if not np.all(np.isfinite(curvature)):
+        return False
+    size = np.sqrt(np.abs(np.diag(curvature)))
+    return bool(np.all(np.abs(curvature - curvature.T) <= _SYMMETRIC * np.outer(size, size)))
 
 
 def _units(before: np.ndarray, estimates: np.ndarray, otherwise: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from deepest.action import Action
@@ -31,10 +30,8 @@ def suited(action: Action, ratio: float, dtype: type | np.dtype) -> AbstractMini
 
 
 def highest(action: Action, minimiser: AbstractMinimiser, dtype: type | np.dtype) -> float:
-    """The R_f/R_m to which a minimiser carries an action in a dtype: less where some of the model weighs more than 1.
-    Of an action that is an argument of a user's own `jit` the weights cannot be told, and are taken for 1."""
-    heaviest = 1.0 if isinstance(action.heaviest, Tracer) else float(action.heaviest)
-    return minimiser.highest(dtype) / heaviest
+    """The R_f/R_m to which a minimiser carries an action in a dtype: less where some of it weighs more than 1."""
+    return minimiser.highest(dtype) / action.heaviest
 
 
 class Members(eqx.Module):

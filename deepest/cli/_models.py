@@ -111,8 +111,8 @@ def value(key: str, entry: Any, folder: Path) -> Any:
     if isinstance(entry, list):
         return _array(key, entry)
     if not isinstance(entry, dict):
-        if isinstance(entry, (int, float)) and not abs(entry) <= sys.float_info.max:
-            raise Refusal(f"{key} in [model] is a finite number; received {entry}.")
+        if entry != entry or (isinstance(entry, int) and abs(entry) > sys.float_info.max):
+            raise Refusal(f"{key} in [model] is a number; received {entry}.")
         return entry
     if "stimulus" in entry:
         return _stimulus(key, entry, folder)

@@ -12,7 +12,7 @@ Kind = tuple[str, Callable[[Any], bool]]
 
 
 def _is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool) and not abs(x) > sys.float_info.max
+    return isinstance(x, float) or (_is_whole(x) and abs(x) <= sys.float_info.max)
 
 
 def _is_whole(x: Any) -> bool:

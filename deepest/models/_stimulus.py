@@ -84,8 +84,9 @@ class Stimulus(eqx.Module):
         """Times and pieces, put on by `shift`, from `begin` to before `end`, with a knot at `begin` where finite."""
         times = np.asarray(self.times, float) + shift
         inside = (times > begin) & (times < end)
-        if not np.isfinite(begin):
+        if not np.isfinite(begin) and inside.any():
             return jnp.asarray(times[inside], self.times.dtype), self.pieces[inside]
+        begin = begin if np.isfinite(begin) else end - 1.0  # before its first time it is constant
         k = max(int(np.searchsorted(times, begin, side="right")) - 1, 0)
         knot = _about(np.asarray(self.pieces[k]), begin - times[k])
         return (
@@ -96,7 +97,7 @@ class Stimulus(eqx.Module):
     @property
     def jumps(self) -> np.ndarray:
         """The times (J,) at which it jumps: none but in steps, and there only where the value changes."""
-        values = np.asarray(self.pieces[:, 0])
+        values = np.asarray(self.pieces)[:, 0]
         changed = np.any(np.diff(values, axis=0).reshape(values.shape[0] - 1, -1) != 0.0, axis=1)
         return np.asarray(self.times, float)[1:][changed & (self.continuity == "steps")]
 

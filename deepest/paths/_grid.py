@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
 
+# Times closer than this, in steps, are one.
+_SAME = 1e-9
+
 
 class Grid(eqx.Module):
     """Times t_0 < t_1 < … < t_{N−1} at which a path has a state, in the model's time units.
@@ -49,18 +52,22 @@ class Grid(eqx.Module):
 
         Every `stride`-th point is a node, and the points between two of them are evenly spaced: those inside an
         interval that is cut move. Where `exact`, all of `times` become nodes to the bit: interior points that lie
-        there, and nodes that lie there but for rounding. Of times that are one but for rounding the latest is taken;
-        of several that lie where one node does, the latest moves it.
+        there, and nodes that lie there but for rounding, but not the two ends. Of times that are one but for rounding
+        the latest is taken; of several that lie where one node does, the latest moves it.
         """
         times = np.unique(np.asarray(times, float))
         times = times[(times > self.times[0]) & (times < self.times[-1])]
-        times = times[np.append(np.diff(times) > _rounding(times[1:]), np.ones(min(times.size, 1), bool))]
+        steps = np.diff(self.times)[np.searchsorted(self.times, times, side="right") - 1]
+        apart = np.diff(times) > np.maximum(_rounding(times[1:]), _SAME * steps[1:])
+        times = times[np.append(apart, np.ones(min(times.size, 1), bool))]
         index, on = self._nearest(times)
         nodes = self.times[::stride].copy()
         if exact:
-            latest = np.append(np.diff(index) > 0, np.ones(min(index.size, 1), bool))
-            on = on & (index % stride == 0) & latest
-            nodes[index[on] // stride] = times[on]
+            on = on & (index % stride == 0)
+            inner = on & (index > 0) & (index < self.size - 1)
+            early = np.append(inner[:-1] & inner[1:] & (np.diff(index) == 0), np.zeros(min(index.size, 1), bool))
+            on, moved = on & ~early, inner & ~early
+            nodes[index[moved] // stride] = times[moved]
         if np.all(on) and np.array_equal(nodes, self.times[::stride]):
             return self
         return Grid(np.sort(np.concatenate([nodes, times[~on]]))).refine(stride)
