@@ -61,15 +61,9 @@ def crash(t, x, args):
 def unnamed(t, x, args):
     return args["nothing"] * x
 
-def two(x, args):
-    return x
-
-def said(t, x, args):
-    return "no"
-
-def branching(t, x, args):
-    return x if x[0] > 0 else -x
-
+two = lambda x, args: x
+said = lambda t, x, args: "no"
+branching = lambda t, x, args: x if x[0] > 0 else -x
 constant = 3.0
 """
 

@@ -105,7 +105,7 @@ CONFIGURATIONS = {
     ),
     "a model that branches": (
         own("branching"),
-        "mymodel:branching fails in line 26 of mymodel.py: The model must be traceable: written with jax.numpy",
+        "mymodel:branching fails in line 21 of mymodel.py: The model must be traceable: written with jax.numpy",
     ),
     "wrong shape": (own("narrow"), "must return dx/dt of shape (3,)"),
     "wrong dtype": (own("whole"), "must keep the dtype float64; it returned int64"),

@@ -9,6 +9,9 @@ from jaxtyping import ArrayLike
 from deepest.paths import Grid
 from deepest.transcription import AbstractTranscription
 
+# Each adds nodes or is the last but one: a few are enough.
+_ROUNDS = 100
+
 
 def lay_out(
     times: np.ndarray,
@@ -31,14 +34,16 @@ def lay_out(
         parts = Grid(times).insert(breaks, exact=True)
         base = _cut(parts, stride, steps, step, _ended(parts.times, breaks))
     check_intervals(base, transcription)
-    # Where an interval is cut, what lay on a point inside it may lie on none, and a jump that nothing saw be seen.
-    before = 0
-    while base.size > before:
-        before, base = base.size, base.insert(breaks, stride=stride, exact=True)
+    # Where an interval is cut, what lay on a point inside it may lie on none, and a jump that nothing saw be seen. What
+    # does not change any more is also what comes out of itself, as when a file is loaded.
+    for _ in range(_ROUNDS):
+        before, base = base, base.insert(breaks, stride=stride, exact=True)
         base = base.insert(acting(jumps, base.times[::stride], breaks), stride=stride, exact=True)
         base = base.insert(times, stride=stride)
-        if base.size == before:
+        if base.size == before.size:
             base = base.insert(_lost(times, base, stride, breaks), stride=stride, exact=True)
+        if np.array_equal(base.times, before.times):
+            break
     _check_precision(base)
     return base, _ended(base.times[::stride], breaks)
 
