@@ -92,7 +92,7 @@ ten = dataclasses.replace(
     members=8,
 )
 sets = dp.twin.component_sets(10, range(1, 7))
-large = dp.twin.measurements(ten, sets, realisations=4, key=jax.random.key(2))
+large = dp.twin.measurements(ten, sets, realisations=3, key=jax.random.key(2))
 print(large)
 
 axes = dp.plot.measurements(large)

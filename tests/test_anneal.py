@@ -216,25 +216,28 @@ def test_few_data_do_not_end_the_climb_early():
 
 
 def test_float32_weighs_what_it_climbs_inside_jit_too():
-    """Predators and prey with R_f of 1 and 1e4: as float64 does, with the action closed over, weighed or handed in."""
-    times = np.linspace(0.0, 10.0, 21)
+    """Predators and prey with R_f of 1 and 1e4: as float64 does, with the action closed over, or handed in."""
+    times, weights = np.linspace(0.0, 10.0, 21), np.array([1.0, 1e4])
     path = np.asarray(dp.models.integrate(dp.models.LotkaVolterra(), jnp.array([2.0, 1.0]), times))
     values = path + 0.1 * np.random.default_rng(0).normal(size=(21, 2))
-    ladder, weights = dp.Ladder(1.0, 100.0, 3), np.array([1.0, 1e4])
 
-    def levels():
+    def made():
         observations = dp.Observations(times, values, noise=0.1)
-        action = dp.Action(dp.models.LotkaVolterra(), observations, dp.HermiteSimpson())
-        heavy, start = action.weigh(weights), (jnp.asarray(path, float)[None], jnp.zeros((1, 0)))
-        climbed = lambda a: dp.climb(a, *start, ladder)[1][-1, 0]
-        weighed = jax.jit(lambda w: climbed(action.weigh(w)))(jnp.asarray(weights, start[0].dtype))
-        inside = jax.jit(lambda v: climbed(action.weigh(weights).observe(v)))(action.observations.values)
-        return np.array([climbed(heavy), eqx.filter_jit(climbed)(heavy), weighed, inside], float)
+        action, start = (
+            dp.Action(dp.models.LotkaVolterra(), observations, dp.HermiteSimpson()),
+            jnp.asarray(path, float),
+        )
+        climbed = lambda a: dp.climb(a, start[None], jnp.zeros((1, 0)), dp.Ladder(1.0, 100.0, 3))[1][-1, 0]
+        # What is known already may be put in while other things are traced.
+        inside = jax.jit(lambda v: action.weigh(weights).observe(v).at(1.0).problem.weight.value)
+        np.testing.assert_allclose(inside(action.observations.values)[0], weights * 100.0, rtol=1e-6)
+        return action.weigh(weights), climbed
 
-    double = levels()
+    action, climbed = made()
+    double = float(climbed(action))
     with jax.enable_x64(False):
-        single = levels()
-    np.testing.assert_allclose(double, double[0], rtol=1e-8)
+        action, climbed = made()
+        single = [float(climbed(action)), float(eqx.filter_jit(climbed)(action))]
     np.testing.assert_allclose(single, double, rtol=1e-4)
 
 

@@ -99,7 +99,10 @@ def test_an_estimate_at_its_bound_is_taken_as_it_is():
 
 @pytest.mark.parametrize(
     "options",
-    [{"convention": "continuum"}, {"model_precision": np.array([1.0, 1e3, 1e5])}],
+    [
+        {"convention": "continuum"},
+        pytest.param({"model_precision": np.array([1.0, 1e3, 1e5])}, marks=pytest.mark.slow),
+    ],
     ids=["continuum", "components"],
 )
 def test_single_precision_says_the_same_where_the_model_weighs_more_than_its_ratio(options):

@@ -58,7 +58,11 @@ def test_the_action_of_two_experiments_is_the_sum_of_theirs(rule, varies):
 
 @pytest.mark.parametrize(
     ("rule", "ratio"),
-    [(dp.HermiteSimpson(), 1e-2), (dp.HermiteSimpson(), np.inf), (dp.Trapezoid(), np.inf)],
+    [
+        (dp.HermiteSimpson(), 1e-2),
+        pytest.param(dp.HermiteSimpson(), np.inf, marks=pytest.mark.slow),
+        (dp.Trapezoid(), np.inf),
+    ],
     ids=["Hermite–Simpson", "Hermite–Simpson, exact", "trapezoid, exact"],
 )
 def test_two_experiments_have_the_minima_of_each(rule, ratio):

@@ -235,6 +235,7 @@ def test_derivatives_of_a_strong_constraint_are_those_of_its_initial_state(upper
     )
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_minimum_are_those_of_the_dense_hessian():
     """Finite R_f, a full matrix: dz = −(∇²A)⁻¹ ∂_y ∇A dy by a factor of the data and by one of R_f."""
     root = np.array([[1.0, 0.0, 0.0], [0.4, 1.5, 0.0], [-0.3, 0.2, 0.8]])

@@ -321,7 +321,10 @@ def test_a_driven_oscillator_keeps_the_order(make):
     assert abs(np.log2(errors[0] / errors[1]) - make().order(None)) < 0.35
 
 
-@pytest.mark.parametrize("index", [1, 7, 14, 18], ids=["explicit", "implicit", "two copies", "variational"])
+SLOW = [pytest.param(index, marks=pytest.mark.slow) for index in (7, 18)]
+
+
+@pytest.mark.parametrize("index", [1, 14, *SLOW], ids=["explicit", "two copies", "implicit", "variational"])
 def test_what_diffrax_offers_works(index):
     """SaveAt, dense output, vmap, reverse-mode gradients, and integration backward in time."""
     problem = problems.henon_heiles()

@@ -205,7 +205,7 @@ NAMED = {
     "nakl-a-ca-h": (rich_neuron, 0.6),
     "soma-and-dendrite": (two_compartments, 0.6),
 }
-QUICK = ("fitzhugh-nagumo", "colpitts", "sir", "shallow-water")
+QUICK = ("fitzhugh-nagumo", "shallow-water")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in NAMED])
