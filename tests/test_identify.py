@@ -9,7 +9,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import deepest as dp
-from deepest.minimise import precision
+from deepest.minimise import Status, precision
 from deepest.models import Lorenz63, integrate
 
 TIMES = 0.02 * np.arange(41)
@@ -122,6 +122,30 @@ def test_single_precision_says_the_same_where_the_model_weighs_more_than_its_rat
         rough, single = known()
     assert rough == pytest.approx(level, rel=1e-4)
     np.testing.assert_allclose(single.deviations, double.deviations, rtol=1e-4)
+
+
+def test_what_rounding_makes_of_a_path_that_bounds_hold_is_not_taken_for_knowledge():
+    """Beside a break, at R_f/R_m = 1e9, on a random path half of which stands at bounds: what the normal equations say,
+    whichever of the two systems carries it: the momenta's does not, and is not symmetric."""
+    times, rng = 0.5 * np.arange(9), np.random.default_rng(0)
+    observations = dp.Observations(times, rng.normal(size=(9, 1)), components=[0], noise=0.1)
+    options = {"dimension": 2, "steps": 2, "breaks": [2.0], "initial": dp.Normal(0.0, 2.0), "bounds": (-1.0, 1.0)}
+    rates = {"a": dp.Unknown(-1.0, 1.0), "b": dp.Unknown(0.0, 2.0)}
+
+    def field(t, x, p):
+        return jnp.stack([p["a"] * jnp.sin(x[1]) + x[0] * x[1] - p["b"] * x[0], p["a"] * x[0] - x[1] * p["b"]])
+
+    action = dp.Action(field, observations, dp.Euler(), args=rates, **options)
+    path = np.clip(rng.normal(size=(action.grid.size, 2)), -1.0, 1.0)
+    estimate, none = np.array([0.3, 0.8]), np.zeros((1, 1))
+    z, problem = action.pack(jnp.asarray(path), jnp.asarray(estimate)), action.at(1e9)
+    saddle, normal = (np.asarray(jax.jit(lambda z, s=s: precision(problem, z, saddle=s))(z)) for s in (True, False))
+    assert np.max(np.abs(saddle - saddle.T)) > 1e-3 * np.max(np.abs(saddle))
+    pieces = {"levels": none + 1.0, "steps": none.astype(int), "estimates": estimate[None, None]}
+    ladder, status = dp.Ladder(1e9, 10.0, 1), np.array([Status.converged])
+    run = dp.Result(action, ladder, **pieces, status=status, paths=path[None], parameters=estimate[None])
+    expected = np.linalg.inv(normal + np.diag([3.0, 3.0]))  # of ranges of 2
+    np.testing.assert_allclose(run.identify().covariance, expected, rtol=1e-9)
 
 
 def straight(slope, **options):

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from deepest.action._axis import acting, check_breaks, lay_out
+from deepest.action._checks import check_bounds, check_model
 from deepest.action._problem import BOUND, Gaussian, Held, Measurement, PathAction, Relaxation
 from deepest.action._weights import check_positive, heaviest, joined, ranged, relative
 from deepest.linalg import BlockVector, choose_kernel
@@ -22,8 +23,6 @@ from deepest.transcription import AbstractTranscription, PathProblem, Weight, po
 
 # R_f/R_m that damps steps where nothing links the two sides of an interval: next to nothing.
 _FREE = 1e-8
-# So many deviations of the noise, and a tenth of the range, may what is measured lie outside of its bounds.
-_OUTSIDE = 10.0
 # What the largest relative R_f is taken for where it is traced: rather too much than too little.
 _UNTOLD = 1e4
 
@@ -103,12 +102,12 @@ class Action(eqx.Module):
         self.unlinked = tuple(unlinked.tolist())
         widths = np.diff(self.grid.times[:: transcription.stride])
         self.widths = _float(widths)
-        _check_model(estimable, self.grid, observations)
+        check_model(estimable, observations)
         self.places = self.grid.locate(observations.times)
         self.measurement = _on_grid(observations, self.grid, self.places, estimable.dimension)
         self.count = _float(observations.count)
         state, shared = _limits(estimable, bounds)
-        _check_bounds(state, observations)
+        check_bounds(state, observations)
         self.limits, self.bounded = (_float(state), _float(shared)), bool(np.any(np.isfinite(state)))
         if isinstance(model_precision, str):
             model_precision = ranged(model_precision, state[:, : estimable.dimension], observations)
@@ -291,42 +290,6 @@ def _float(x: ArrayLike | Sequence) -> Array:
     return jnp.asarray(x, jnp.result_type(float))
 
 
-def _check_model(estimable: Estimable, grid: Grid, observations: Observations) -> None:
-    """Trace the model once, without compiling, to see that it returns what a vector field must."""
-    dtype = jnp.result_type(float)
-    like = lambda *shape: jax.ShapeDtypeStruct(shape, dtype)
-    size, parameters = estimable.dimension, len(estimable.names)
-    varying = len(estimable.varying_names)
-    model = lambda t, x, p, v: (lambda f: f[0](t, x, f[1]))(estimable.fill(p, v))
-    returned = []
-
-    def traced(*arguments):
-        returned.append(model(*arguments))
-        return returned[0] if hasattr(returned[0], "shape") else None
-
-    try:
-        rate = jax.eval_shape(traced, like(), like(size), like(parameters), like(varying))
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
-        raise ValueError(
-            "The model must be traceable: written with jax.numpy in place of numpy, and jnp.where in place of if."
-        ) from error
-    if rate is None or rate.shape != (size,):
-        raise ValueError(
-            f"The model must return dx/dt of shape ({size},) for a state of that shape; it returned "
-            f"{type(returned[0]).__name__ if rate is None else rate.shape}."
-        )
-    if rate.dtype != dtype:
-        raise ValueError(f"The model must keep the dtype {dtype}; it returned {rate.dtype}.")
-    measured = jax.eval_shape(observations.measure, like(size))
-    if measured.dtype != dtype:
-        raise ValueError(f"The operator must keep the dtype {dtype}; it returned {measured.dtype}.")
-    if measured.shape != observations.values.shape[1:]:
-        raise ValueError(
-            f"The operator must return shape {observations.values.shape[1:]}, one entry a column of the values; it "
-            f"returned {measured.shape}."
-        )
-
-
 def _on_grid(observations: Observations, grid: Grid, index: np.ndarray, size: int) -> Measurement:
     values = np.zeros((grid.size, *observations.values.shape[1:]))
     weight = np.zeros((grid.size, *observations.weight.shape[1:]))
@@ -351,25 +314,6 @@ def _limits(estimable: Estimable, bounds) -> tuple[np.ndarray, np.ndarray]:
     state = np.concatenate([own, np.stack(estimable.bounds(varying=True))], axis=1)
     shared = np.stack(estimable.bounds(varying=False))
     return state, shared
-
-
-def _check_bounds(limits: np.ndarray, observations: Observations) -> None:
-    """Raise `ValueError` where a component was measured far outside of its bounds (2, D)."""
-    if observations.components is None:
-        return
-    lower, upper = limits[:, list(observations.components)]
-    values, present = np.asarray(observations.values), np.asarray(observations.present)
-    weight = np.asarray(observations.weight)
-    diagonal = weight if weight.ndim == 2 else np.diagonal(weight, axis1=1, axis2=2)
-    deviations = np.where(diagonal > 0.0, diagonal, np.inf) ** -0.5
-    allowed = np.maximum(_OUTSIDE * deviations, np.nan_to_num(0.1 * (upper - lower), posinf=0.0))
-    outside = present & ((values < lower - allowed) | (values > upper + allowed))
-    if np.any(outside):
-        k, column = np.argwhere(outside)[0]
-        raise ValueError(
-            f"Component {observations.components[column]} was measured as {values[k, column]:g} at "
-            f"{observations.times[k]:g}, far outside of its bounds, {lower[column]:g} and {upper[column]:g}."
-        )
 
 
 def _initial(initial: Normal | None, estimable: Estimable) -> Gaussian:
